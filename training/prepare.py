@@ -1,0 +1,358 @@
+"""Raw pictures and labels → one dataset archive at one resolution.
+
+The archive is a zip of stored (not deflated) RGB PNG files and a dataset.json, written last:
+StyleGAN's convention, with the attributes, the counts and a digest beside the labels. The same
+source gives the same bytes, however many processes worked on it.
+
+It knows nothing of training: batches are made from the archive by `dataset`.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import time
+import warnings
+import zipfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from training.errors import DatasetError
+from training.sources import DeclaredAttribute, Entry, Source, SourceFiles, open_source
+
+FORMAT_VERSION = 1
+RESOLUTIONS = tuple(2**n for n in range(2, 11))  # 4 … 1024
+CHUNK = 32  # pictures handed to a process at once: little overhead, little to hold in memory
+
+Progress = Callable[[int, int], None]  # files done, files in all
+
+
+class Picture(NamedTuple):
+    """A decoded, resized picture on its way into the archive."""
+
+    png: bytes
+    pixel_digest: bytes  # sha256 of the RGB bytes, [H, W, 3] uint8
+    upscaled: bool
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A file that was dropped because an earlier one has the same pixels."""
+
+    name: str
+    same_as: str
+    labels_disagree: bool
+
+
+@dataclass
+class PrepareReport:
+    """What became of every file of the source."""
+
+    archive: str
+    name: str
+    source: str
+    layout: str
+    resolution: int
+    attributes: tuple[DeclaredAttribute, ...]
+    files: int = 0
+    pictures: int = 0  # in the archive
+    upscaled: int = 0  # of those, smaller than the resolution to begin with
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # attribute → value → pictures
+    duplicates: list[Duplicate] = field(default_factory=list)
+    skipped: list[Entry] = field(default_factory=list)
+    digest: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> str:
+        """The report as text, every dropped file by name."""
+        document = asdict(self)
+        document["skipped"] = [{"name": e.name, "reason": e.reason} for e in self.skipped]
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    def summary(self) -> str:
+        """A short table for the terminal; the full list is in the report beside the archive."""
+        disagreeing = sum(d.labels_disagree for d in self.duplicates)
+        rows = [
+            (
+                "pictures",
+                f"{self.pictures} of {self.files} files, {self.resolution}×{self.resolution}",
+            ),
+            ("duplicates", f"{len(self.duplicates)} dropped, {disagreeing} with other labels"),
+            ("skipped", f"{len(self.skipped)}"),
+        ]
+        reasons = Counter(entry.reason for entry in self.skipped)
+        rows += [("", f"{count} × {reason}") for reason, count in reasons.most_common(5)]
+        if self.upscaled:
+            rows.append(("upscaled", f"{self.upscaled} were smaller than the resolution"))
+        rows += [
+            (attribute, ", ".join(f"{value} {count}" for value, count in list(counts.items())[:12]))
+            for attribute, counts in self.counts.items()
+        ]
+        rate = self.files / max(self.seconds, 1e-9)
+        rows.append(("time", f"{self.seconds:.1f} s, {rate:.0f} files/s"))
+        rows.append(("archive", self.archive))
+        return "\n".join(f"{key:<11} {text}" for key, text in rows)
+
+
+def prepare(
+    source: Path,
+    archive: Path,
+    *,
+    resolution: int,
+    name: str | None = None,
+    layout: str = "auto",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Makes a dataset archive from a folder or zip of pictures.
+
+    Pictures are turned upright, cropped to the centre square and resampled; those with the same
+    pixels as an earlier one (by name) are dropped, unreadable and unlabelled ones skipped, and
+    all of them named in the report, which is also written to `<archive>.report.json`.
+
+    `name` is the data set's, by default the source's; `workers` defaults to the number of CPUs,
+    and 1 stays in this process. `progress` is called from this process as files are done.
+    Raises DatasetError, in which case no archive was written and an older one is untouched.
+    """
+    source, archive = Path(source), Path(archive)
+    if resolution not in RESOLUTIONS:
+        raise DatasetError(
+            f"The resolution {resolution} is not a power of two from {RESOLUTIONS[0]} to "
+            f"{RESOLUTIONS[-1]}: choose one of {', '.join(map(str, RESOLUTIONS))}."
+        )
+    if workers is not None and workers < 1:
+        raise DatasetError(f"{workers} workers cannot do anything: give 1 or more.")
+    listing = open_source(source, layout)
+    if archive.is_dir() or archive.resolve() == source.resolve():
+        raise DatasetError(f"{archive} is not a place for the archive: name a new .zip file.")
+    report = PrepareReport(
+        archive=str(archive),
+        name=name or source.resolve().stem,
+        source=source.name,
+        layout=listing.layout,
+        resolution=resolution,
+        attributes=listing.attributes,
+        files=len(listing.entries),
+    )
+    started = time.perf_counter()
+    partial = archive.with_name(f".{archive.name}.{os.getpid()}.partial")
+    partial_report = partial.with_suffix(".report")
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            _write_archive(file, listing, report, workers or os.cpu_count() or 1, progress)
+            file.flush()
+            os.fsync(file.fileno())  # a disk that is full may say so only now
+        report.seconds = time.perf_counter() - started
+        partial_report.write_text(report.to_json(), encoding="utf-8")
+        partial.replace(archive)
+        partial_report.replace(archive.with_name(archive.name + ".report.json"))
+    except OSError as error:
+        raise DatasetError(_write_failure(archive, error)) from error
+    except BrokenProcessPool as error:
+        raise DatasetError(
+            f"A worker process died while {archive} was made, and nothing was written: there may "
+            "be too little memory; try again with --workers 1."
+        ) from error
+    except KeyboardInterrupt:
+        raise DatasetError(
+            f"Interrupted while {archive} was made, and nothing was written: run it again."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+        partial_report.unlink(missing_ok=True)
+    return report
+
+
+def archive_digest(pixel_digests: Sequence[bytes], labels: Sequence[Sequence[int]]) -> str:
+    """Identity of a data set: sha256 over its pictures' pixel digests, in order, and its labels.
+
+    It hashes pixels, not files, so it outlives a change of PNG encoder.
+    """
+    digest = hashlib.sha256()
+    for pixel_digest in pixel_digests:
+        digest.update(pixel_digest)
+    digest.update(json.dumps([list(row) for row in labels], separators=(",", ":")).encode())
+    return digest.hexdigest()
+
+
+def load_picture(data: bytes, resolution: int) -> tuple[Image.Image, bool]:
+    """Decodes to RGB [resolution, resolution]; also says whether it had to be enlarged.
+
+    Upright by its EXIF orientation, transparent parts on white, centre square. An integer factor
+    is averaged exactly (box), any other is resampled by Lanczos. Raises what Pillow raises.
+    """
+    image: Image.Image = Image.open(io.BytesIO(data))
+    # Decoding a JPEG at a fraction is exact enough as long as it leaves 4× what is needed.
+    image.draft(None, (4 * resolution, 4 * resolution))
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode.startswith("I"):  # 16 bits of grey, which convert() would clip
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    image = image.convert("RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = (left, top, left + side, top + side)
+    if side % resolution == 0:
+        return image.reduce(side // resolution, box=square), False
+    size = (resolution, resolution)
+    return image.resize(size, Image.Resampling.LANCZOS, box=square), side < resolution
+
+
+def encode_picture(files: SourceFiles, name: str, resolution: int) -> Picture | str:
+    """One file of the source as it goes into the archive, or the reason why it cannot."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is not news, a bomb is
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image, upscaled = load_picture(files.read(name), resolution)
+    except UnidentifiedImageError:
+        return "not a picture"
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return f"more than {(Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels"
+    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, MemoryError) as error:
+        # SyntaxError is what Pillow raises for a broken PNG.
+        return f"unreadable: {str(error) or type(error).__name__}"
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return Picture(buffer.getvalue(), hashlib.sha256(image.tobytes()).digest(), upscaled)
+
+
+def _write_archive(
+    file: io.BufferedWriter,
+    source: Source,
+    report: PrepareReport,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """Writes all pictures, then dataset.json; fills in the report on the way."""
+    first_with: dict[bytes, tuple[str, tuple[int, ...]]] = {}  # pixel digest → name, labels
+    paths: list[str] = []
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
+        labelled = [entry for entry in source.entries if entry.labels is not None]
+        report.skipped = [entry for entry in source.entries if entry.labels is None]
+        names = [entry.name for entry in labelled]
+        results = _encode_all(source.path, names, report.resolution, workers)
+        done = len(report.skipped)
+        for entry, picture in zip(labelled, results, strict=True):
+            done += 1
+            if progress is not None:
+                progress(done, report.files)
+            labels = entry.labels or ()
+            if isinstance(picture, str):
+                report.skipped.append(Entry(entry.name, reason=picture))
+                continue
+            if (first := first_with.get(picture.pixel_digest)) is not None:
+                report.duplicates.append(Duplicate(entry.name, first[0], first[1] != labels))
+                continue
+            first_with[picture.pixel_digest] = (entry.name, labels)
+            index = f"{len(paths):08d}"
+            paths.append(f"images/{index[:5]}/img{index}.png")
+            report.upscaled += picture.upscaled
+            _add(out, paths[-1], picture.png)
+        if not paths:
+            some = report.skipped[0]
+            raise DatasetError(
+                f"None of the {report.files} files in {source.path} can be used; the first, "
+                f"{some.name}: {some.reason}."
+            )
+        kept = [labels for _, labels in first_with.values()]
+        report.pictures = len(paths)
+        report.skipped.sort(key=lambda entry: entry.name)
+        report.digest = archive_digest(list(first_with), kept)
+        for i, attribute in enumerate(source.attributes):
+            counted = Counter(labels[i] for labels in kept)
+            report.counts[attribute.name] = {v: counted[j] for j, v in enumerate(attribute.values)}
+        _add(out, "dataset.json", _dataset_json(report, paths, kept))
+
+
+def _dataset_json(report: PrepareReport, paths: list[str], labels: list[tuple[int, ...]]) -> bytes:
+    document = {
+        "format_version": FORMAT_VERSION,
+        "name": report.name,
+        "resolution": report.resolution,
+        "attributes": [asdict(attribute) for attribute in report.attributes],
+        "labels": [[path, list(row)] for path, row in zip(paths, labels, strict=True)],
+        "source": {
+            "name": report.source,
+            "layout": report.layout,
+            "pictures": report.pictures,
+            "duplicates": len(report.duplicates),
+            "skipped": len(report.skipped),
+        },
+        "digest": report.digest,
+    }
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _add(out: zipfile.ZipFile, path: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(path)  # dated 1980: the same pictures give the same archive
+    info.external_attr = 0o644 << 16
+    out.writestr(info, data)
+
+
+def _write_failure(archive: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"The disk is full and {archive} was not written: free some space, or name an "
+            "archive on another disk."
+        )
+    return (
+        f"{archive} cannot be written ({error.strerror or error}): name an archive in a folder "
+        "where you may write."
+    )
+
+
+# Processes. Spawned, because forking a process that has torch's threads may deadlock.
+
+_files: SourceFiles | None = None  # one per process, opened by its initializer
+
+
+def _encode_all(
+    path: Path, names: list[str], resolution: int, workers: int
+) -> Iterator[Picture | str]:
+    """The pictures in the order of their names, at most a few chunks ahead of the reader."""
+    chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
+    workers = min(workers, len(chunks))
+    if workers <= 1:
+        with SourceFiles(path) as files:
+            for name in names:
+                yield encode_picture(files, name, resolution)
+        return
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker, (path,)
+    )
+    pending: deque[Future[list[Picture | str]]] = deque()
+    try:
+        for chunk in chunks:
+            pending.append(pool.submit(_encode_chunk, chunk, resolution))
+            if len(pending) > 4 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(path: Path) -> None:
+    global _files
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _files = SourceFiles(path)
+
+
+def _encode_chunk(names: list[str], resolution: int) -> list[Picture | str]:
+    if _files is None:
+        raise RuntimeError("this process was not started by _encode_all")
+    return [encode_picture(_files, name, resolution) for name in names]
