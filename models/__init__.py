@@ -1,0 +1,26 @@
+"""The contract training and service share: the networks and the checkpoint format.
+
+Shapes stand in names: `z_BZ`, `y_BL`, `image_BCHW`. B batch, Z latent length, L label length (the
+attributes' one-hots in a row), C channels, H height, W width, N pictures of a set, A attributes.
+"""
+
+from models.checkpoint import (
+    Attribute,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from models.discriminator import Discriminator
+from models.generator import Generator, GeneratorConfig
+
+__all__ = [
+    "Attribute",
+    "Checkpoint",
+    "CheckpointError",
+    "Discriminator",
+    "Generator",
+    "GeneratorConfig",
+    "load_checkpoint",
+    "save_checkpoint",
+]

@@ -1,0 +1,170 @@
+"""The progressive generator: (latent, label) → picture, at any resolution it has grown to.
+
+Knows nothing about files, training or label names: a label is a float vector here.
+Source: Karras et al., "Progressive Growing of GANs" (arXiv 1710.10196), table 2.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    UpsampleConv2d,
+    _Equalized,
+    leaky_relu,
+    pixel_norm,
+    upsample,
+)
+
+MIN_RESOLUTION = 4
+MAX_RESOLUTION = 1024
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """What fixes the generator's shape (and, mirrored, the discriminator's).
+
+    Raises ValueError, naming the field and the remedy, where a value makes no network.
+    """
+
+    resolution: int
+    """Side of the finished picture in pixels: a power of two, 8 to 1024."""
+    latent_dim: int = 512
+    """Z: length of the latent vector."""
+    label_dim: int = 0
+    """L: length of the label vector (the attributes' one-hots in a row); 0: unconditional."""
+    label_embed_dim: int = 0
+    """Labels pass a linear layer to this length and a pixel norm of their own before they join
+    the latent; 0: they join it as they are (the paper's way)."""
+    fmap_base: int = 8192
+    """Feature maps at resolution R: min(fmap_base / 2^s, fmap_max), s = log2(R) − 1."""
+    fmap_max: int = 512
+    """The most feature maps any layer has."""
+
+    def __post_init__(self) -> None:
+        if self.resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
+            raise ValueError(
+                f"resolution is {self.resolution}, which no network can have: "
+                "choose a power of two from 8 to 1024"
+            )
+        for field in ("latent_dim", "fmap_base", "fmap_max"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} is {getattr(self, field)}: it must be at least 1")
+        for field in ("label_dim", "label_embed_dim"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} is {getattr(self, field)}: it must be 0 or more")
+        if self.label_embed_dim and not self.label_dim:
+            raise ValueError("label_embed_dim is set but label_dim is 0: set both or neither")
+        if self.channels(self.resolution) < 1:
+            raise ValueError(
+                f"fmap_base {self.fmap_base} leaves no feature map at {self.resolution} px: "
+                f"use at least {self.resolution // 2}"
+            )
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Every resolution on the way: 4, 8, … `resolution`."""
+        return tuple(2**k for k in range(2, int(math.log2(self.resolution)) + 1))
+
+    def channels(self, resolution: int) -> int:
+        """Number of feature maps at `resolution`."""
+        return min(self.fmap_base * 2 // resolution, self.fmap_max)
+
+    def stage(self, resolution: int | None) -> int:
+        """Index of `resolution` among `resolutions` (0 is 4 px); None means the last.
+
+        Raises ValueError for a resolution the network does not pass through.
+        """
+        if resolution is None:
+            return len(self.resolutions) - 1
+        if resolution not in self.resolutions:
+            known = ", ".join(map(str, self.resolutions))
+            raise ValueError(f"resolution {resolution} is not one of this network's: {known}")
+        return self.resolutions.index(resolution)
+
+
+class SynthesisBlock(nn.Module):
+    """×2, then two 3×3 convolutions: x_BCHW → x_BD(2H)(2W)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv0 = UpsampleConv2d(channels_in, channels_out)
+        self.conv1 = EqualizedConv2d(channels_out, channels_out, 3)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x = pixel_norm(leaky_relu(self.conv0(x_BCHW)))
+        return pixel_norm(leaky_relu(self.conv1(x)))
+
+
+class Generator(nn.Module):
+    """G(z, y): pictures in about [−1, 1]; the last layer is linear, so values may pass the ends."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = [config.channels(r) for r in config.resolutions]
+        self.embed = (
+            EqualizedLinear(config.label_dim, config.label_embed_dim, gain=1.0)
+            if config.label_embed_dim
+            else None
+        )
+        features_in = config.latent_dim + (config.label_embed_dim or config.label_dim)
+        self.dense = EqualizedLinear(features_in, channels[0] * 16, gain=math.sqrt(2) / 4)
+        self.conv = EqualizedConv2d(channels[0], channels[0], 3)
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.to_rgb = nn.ModuleList(EqualizedConv2d(c, 3, 1, gain=1.0) for c in channels)
+
+    def forward(
+        self,
+        z_BZ: Tensor,
+        y_BL: Tensor | None = None,
+        *,
+        resolution: int | None = None,
+        alpha: float = 1.0,
+    ) -> Tensor:
+        """Pictures image_BCHW, C = 3, at `resolution` (default: the full one).
+
+        `y_BL`: float one-hots of all attributes in a row; required where label_dim > 0.
+        `alpha` in [0, 1]: share of the new resolution while it fades in; 0 is exactly the
+        upsampled picture of the resolution below.
+        """
+        stage = self.config.stage(resolution)
+        x = self._base(z_BZ, y_BL)
+        below = x
+        for block in self.blocks[:stage]:
+            below, x = x, block(x)
+        image = self.to_rgb[stage](x)
+        if stage and alpha < 1.0:
+            image = torch.lerp(upsample(self.to_rgb[stage - 1](below)), image, alpha)
+        return image
+
+    def fold(self) -> "Generator":
+        """A copy for inference whose run-time weight scales are multiplied into the weights."""
+        folded = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in folded.modules():
+            if isinstance(module, _Equalized):
+                module.fold()
+        return folded
+
+    def _base(self, z_BZ: Tensor, y_BL: Tensor | None) -> Tensor:
+        """Latent and label to the first 4×4 feature maps."""
+        if (y_BL is None) != (self.config.label_dim == 0):
+            raise ValueError(
+                f"this generator has label_dim {self.config.label_dim}: "
+                + ("pass y_BL" if y_BL is None else "do not pass y_BL")
+            )
+        if y_BL is None:
+            code = z_BZ
+        elif self.embed is None:
+            code = torch.cat([z_BZ, y_BL], dim=1)
+        else:
+            code = torch.cat([pixel_norm(z_BZ), pixel_norm(self.embed(y_BL))], dim=1)
+        x = leaky_relu(self.dense(pixel_norm(code))).reshape(code.shape[0], -1, 4, 4)
+        return pixel_norm(leaky_relu(self.conv(pixel_norm(x))))

@@ -1,0 +1,224 @@
+"""Dataset archive → batches of real pictures and labels at any resolution.
+
+The archive is decoded once; after that pictures come from uint8 memory maps, one per resolution,
+kept in a folder beside it. Which pictures a step sees is a pure function of (seed, images seen):
+there is no loader state to save, and a resumed run continues in the middle of an epoch.
+Knows nothing about networks or schedules.
+"""
+
+import json
+import os
+import shutil
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models import Attribute
+from training.errors import DatasetError
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real pictures and their labels."""
+
+    image_BHWC: NDArray[np.uint8]
+    label_BL: NDArray[np.float32]
+    """The attributes' one-hots in a row."""
+
+
+class Dataset:
+    """A prepared archive, ready to be drawn from.
+
+    Raises DatasetError where the archive is missing, damaged or of another version.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        description, names = _read_description(archive)
+        self.archive = archive
+        self.name: str = description["name"]
+        self.digest: str = description["digest"]
+        self.resolution: int = description["resolution"]
+        self._names = names
+        self._values = [(a["name"], tuple(a["values"])) for a in description["attributes"]]
+        self.index_NA = np.array([row for _, row in description["labels"]], dtype=np.int64)
+        self.index_NA = self.index_NA.reshape(len(names), len(self._values))
+        self._maps: dict[int, NDArray[np.uint8]] = {}
+        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def label_dim(self) -> int:
+        """L: the number of values of all attributes."""
+        return sum(len(values) for _, values in self._values)
+
+    def joint_prior(self) -> NDArray[np.float64] | None:
+        """Share of the pictures in each combination of values; None without attributes."""
+        if not self._values:
+            return None
+        counts = np.zeros([len(values) for _, values in self._values])
+        np.add.at(counts, tuple(self.index_NA.T), 1)
+        return counts / counts.sum()
+
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The attributes with each value's share of the pictures."""
+        return tuple(
+            Attribute(
+                name,
+                values,
+                tuple(np.bincount(self.index_NA[:, i], minlength=len(values)) / len(self)),
+            )
+            for i, (name, values) in enumerate(self._values)
+        )
+
+    def one_hot(self, index_BA: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Value indices → label vectors label_BL."""
+        parts = [
+            np.eye(len(values), dtype=np.float32)[index_BA[:, i]]
+            for i, (_, values) in enumerate(self._values)
+        ]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(index_BA), 0), np.float32)
+
+    def images(self, resolution: int) -> NDArray[np.uint8]:
+        """Every picture at `resolution`, image_NHWC, as a read-only memory map."""
+        if resolution not in self._maps:
+            path = self._cache_folder() / f"{resolution}.npy"
+            if not path.is_file():
+                self._build_cache()
+            if not path.is_file():
+                raise DatasetError(
+                    f"{self.archive} holds pictures of {self.resolution} px, which cannot give "
+                    f"{resolution} px: prepare it again with --resolution {resolution}"
+                )
+            self._maps[resolution] = np.load(path, mmap_mode="r")
+        return self._maps[resolution]
+
+    def batch(
+        self, resolution: int, size: int, *, images_seen: int, seed: int, mirror: bool
+    ) -> Batch:
+        """The `size` real pictures that follow the first `images_seen` ones of a run."""
+        rows = self._rows(images_seen, size, seed)
+        image_BHWC = self.images(resolution)[rows]
+        if mirror:
+            flip_B = np.random.default_rng([seed, 1, images_seen]).random(size) < 0.5
+            image_BHWC[flip_B] = image_BHWC[flip_B, :, ::-1]
+        return Batch(image_BHWC, self.one_hot(self.index_NA[rows]))
+
+    def labels(self, size: int, *, images_seen: int, seed: int) -> NDArray[np.float32]:
+        """Labels label_BL for generated pictures, drawn as they fall in the data set."""
+        rows = np.random.default_rng([seed, 2, images_seen]).integers(len(self), size=size)
+        return self.one_hot(self.index_NA[rows])
+
+    def _rows(self, start: int, size: int, seed: int) -> NDArray[np.int64]:
+        """Positions start … start + size of an endless row of shuffled epochs."""
+        position_B = np.arange(start, start + size)
+        epoch_B, offset_B = np.divmod(position_B, len(self))
+        return np.array(
+            [self._order(seed, int(e))[o] for e, o in zip(epoch_B, offset_B, strict=True)]
+        )
+
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        key = (seed, epoch)
+        if key not in self._orders:
+            if len(self._orders) > 2:
+                self._orders.clear()
+            self._orders[key] = np.random.default_rng([seed, 0, epoch]).permutation(len(self))
+        return self._orders[key]
+
+    def _cache_folder(self) -> Path:
+        return self.archive.with_name(self.archive.name + ".cache") / self.digest[:16]
+
+    def _build_cache(self) -> None:
+        """Decode every picture once; halve by box down to 4 px; appear all at once."""
+        folder = self._cache_folder()
+        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            sides = [2**k for k in range(2, self.resolution.bit_length())]
+            maps = {
+                side: np.lib.format.open_memmap(
+                    partial / f"{side}.npy", "w+", np.uint8, (len(self), side, side, 3)
+                )
+                for side in sides
+            }
+            for start in range(0, len(self), CHUNK):
+                image_NHWC = self._decode(self._names[start : start + CHUNK])
+                stop = start + len(image_NHWC)
+                for side in reversed(sides):
+                    maps[side][start:stop] = image_NHWC
+                    image_NHWC = _halve(image_NHWC)
+            for array in maps.values():
+                array.flush()
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        except OSError as error:
+            raise DatasetError(
+                f"the pictures of {self.archive} cannot be unpacked to {folder.parent}: "
+                f"{error.strerror or error}; free some space there or make it writable"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _decode(self, names: list[str]) -> NDArray[np.uint8]:
+        with zipfile.ZipFile(self.archive) as archive, ThreadPoolExecutor() as pool:
+
+            def decode(name: str) -> NDArray[np.uint8]:
+                try:
+                    with archive.open(name) as file, Image.open(file) as image:
+                        pixels = np.asarray(image.convert("RGB"))
+                except (OSError, KeyError, zipfile.BadZipFile) as error:
+                    raise DatasetError(
+                        f"{self.archive}: {name} cannot be read ({error}); prepare it again"
+                    ) from error
+                if pixels.shape != (self.resolution, self.resolution, 3):
+                    raise DatasetError(
+                        f"{self.archive}: {name} is {pixels.shape[1]}×{pixels.shape[0]}, not "
+                        f"{self.resolution} px square; prepare it again"
+                    )
+                return pixels
+
+            return np.stack(list(pool.map(decode, names)))
+
+
+def _halve(image_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """2×2 box mean, rounded."""
+    n, h, w, c = image_NHWC.shape
+    blocks = image_NHWC.reshape(n, h // 2, 2, w // 2, 2, c).astype(np.uint16)
+    return ((blocks.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8)
+
+
+def _read_description(archive: Path) -> tuple[dict[str, Any], list[str]]:
+    if not archive.is_file():
+        raise DatasetError(
+            f"{archive} does not exist: make it with "
+            f"`python -m training prepare PICTURES {archive}`"
+        )
+    try:
+        with zipfile.ZipFile(archive) as file:
+            description = json.loads(file.read("dataset.json"))
+        if description["format_version"] != 1:
+            raise DatasetError(
+                f"{archive} has format_version {description['format_version']}, this code reads "
+                "1: prepare it again"
+            )
+        names = [name for name, _ in description["labels"]]
+        for key in ("name", "digest", "resolution", "attributes"):
+            description[key]
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{archive} is not a dataset archive ({error}): "
+            "make one with `python -m training prepare`"
+        ) from error
+    if not names:
+        raise DatasetError(f"{archive} holds no pictures: prepare it again from a fuller source")
+    return description, names

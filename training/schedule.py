@@ -1,0 +1,65 @@
+"""Images seen → what the run is doing at that moment. Pure functions, no state.
+
+Source: Karras et al., "Progressive Growing of GANs" (arXiv 1710.10196), section 2 and appendix A;
+unlike there, the first resolution need not be 4 px and a phase's lengths are free.
+"""
+
+from dataclasses import dataclass
+
+from training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One moment of the schedule."""
+
+    resolution: int
+    """Side in pixels of the pictures being learned."""
+    alpha: float
+    """Share of this resolution while it fades in: 0 at the start of the fade, 1 after it."""
+    batch_size: int
+    """Pictures per step."""
+    learning_rate: float
+    """Adam's learning rate."""
+
+
+def phase_at(images_seen: int, config: TrainConfig) -> Phase:
+    """The phase in which the step after `images_seen` real images takes place."""
+    schedule = config.schedule
+    kimg = images_seen / 1000
+    # The first resolution only holds; each further one fades in, then holds.
+    resolution, alpha, start = schedule.start_resolution, 1.0, schedule.hold_kimg
+    while resolution < config.network.resolution and kimg >= start:
+        resolution *= 2
+        alpha = min((kimg - start) / schedule.fade_kimg, 1.0) if schedule.fade_kimg else 1.0
+        start += schedule.fade_kimg + schedule.hold_kimg
+    return Phase(
+        resolution=resolution,
+        alpha=alpha,
+        batch_size=schedule.batch_size_by_resolution.get(resolution, schedule.batch_size),
+        learning_rate=learning_rate_at(kimg, config),
+    )
+
+
+def learning_rate_at(kimg: float, config: TrainConfig) -> float:
+    """Constant, then linear to `final_learning_rate` over the last `decay_kimg`."""
+    schedule = config.schedule
+    if not schedule.decay_kimg:
+        return schedule.learning_rate
+    left = (schedule.total_kimg - kimg) / schedule.decay_kimg
+    share = min(max(left, 0.0), 1.0)
+    return schedule.final_learning_rate + share * (
+        schedule.learning_rate - schedule.final_learning_rate
+    )
+
+
+def average_decay_at(images_seen: int, batch_size: int, config: TrainConfig) -> float:
+    """Share of the old averaged generator that stays in one step of `batch_size` images.
+
+    The half-life is cut to a share of the images seen, so that the first, worthless weights are
+    soon forgotten. Source: Karras et al., StyleGAN2-ADA (arXiv 2006.06676), training loop.
+    """
+    half_life = config.average_half_life_kimg * 1000
+    if config.average_ramp:
+        half_life = min(half_life, config.average_ramp * images_seen)
+    return 0.5 ** (batch_size / max(half_life, 1e-8))
