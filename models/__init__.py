@@ -12,7 +12,7 @@ from models.checkpoint import (
     save_checkpoint,
 )
 from models.discriminator import Discriminator
-from models.generator import Generator, GeneratorConfig
+from models.generator import Generator, GeneratorConfig, from_pixels, to_pixels
 
 __all__ = [
     "Attribute",
@@ -21,6 +21,8 @@ __all__ = [
     "Discriminator",
     "Generator",
     "GeneratorConfig",
+    "from_pixels",
     "load_checkpoint",
     "save_checkpoint",
+    "to_pixels",
 ]

@@ -4,6 +4,7 @@ Knows nothing about losses. Sources: arXiv 1710.10196, table 2; the label enters
 (Miyato and Koyama, "cGANs with Projection Discriminator", arXiv 1802.05637).
 """
 
+import itertools
 import math
 
 import torch
@@ -43,8 +44,7 @@ class Discriminator(nn.Module):
         self.from_rgb = nn.ModuleList(EqualizedConv2d(3, c, 1) for c in channels)
         # blocks[i] takes resolution i+1 down to resolution i.
         self.blocks = nn.ModuleList(
-            AnalysisBlock(above, below)
-            for below, above in zip(channels[:-1], channels[1:], strict=True)
+            AnalysisBlock(above, below) for below, above in itertools.pairwise(channels)
         )
         self.conv = EqualizedConv2d(base + 1, base, 3)
         self.dense = EqualizedLinear(base * 16, base)

@@ -5,6 +5,7 @@ Source: Karras et al., "Progressive Growing of GANs" (arXiv 1710.10196), table 2
 """
 
 import copy
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -116,9 +117,7 @@ class Generator(nn.Module):
         features_in = config.latent_dim + (config.label_embed_dim or config.label_dim)
         self.dense = EqualizedLinear(features_in, channels[0] * 16, gain=math.sqrt(2) / 4)
         self.conv = EqualizedConv2d(channels[0], channels[0], 3)
-        self.blocks = nn.ModuleList(
-            SynthesisBlock(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.blocks = nn.ModuleList(SynthesisBlock(a, b) for a, b in itertools.pairwise(channels))
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, 3, 1, gain=1.0) for c in channels)
 
     def forward(
@@ -168,3 +167,14 @@ class Generator(nn.Module):
             code = torch.cat([pixel_norm(z_BZ), pixel_norm(self.embed(y_BL))], dim=1)
         x = leaky_relu(self.dense(pixel_norm(code))).reshape(code.shape[0], -1, 4, 4)
         return pixel_norm(leaky_relu(self.conv(pixel_norm(x))))
+
+
+def to_pixels(image_BCHW: Tensor) -> Tensor:
+    """Pictures in [−1, 1] → uint8 image_BHWC; values past the ends are clipped."""
+    pixels = (image_BCHW.float() * 127.5 + 127.5).round().clamp(0, 255)
+    return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def from_pixels(image_BHWC: Tensor) -> Tensor:
+    """uint8 image_BHWC → float pictures in [−1, 1], channels last in memory."""
+    return image_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,118 @@
+"""python -m training: prepare | train | export. Errors are one sentence and exit code 2."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models import CheckpointError
+from training.config import TrainConfig
+from training.dataset import Dataset
+from training.errors import ConfigError, TrainingError
+from training.prepare import prepare
+from training.presets import PRESETS
+from training.trainer import read_run, train
+
+console = Console()
+app = typer.Typer(
+    name="training",
+    help="From photographs to a checkpoint: prepare, train, evaluate, export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("prepare")
+def prepare_command(
+    source: Annotated[Path, typer.Argument(help="Folder or zip of labelled pictures.")],
+    archive: Annotated[Path, typer.Argument(help="The dataset archive to make (.zip).")],
+    resolution: Annotated[int, typer.Option(help="Side in pixels, a power of two.")] = 64,
+    name: Annotated[str | None, typer.Option(help="The data set's name.")] = None,
+    layout: Annotated[str, typer.Option(help="auto, utkface, folders or labels.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Processes; default: all cores.")] = None,
+) -> None:
+    """Crop, resample and label photographs, and drop duplicates, into one archive."""
+    with Progress(
+        TextColumn("preparing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        report = prepare(
+            source,
+            archive,
+            resolution=resolution,
+            name=name,
+            layout=layout,
+            workers=workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(report.summary(), highlight=False, markup=False)
+
+
+@app.command("train")
+def train_command(
+    data: Annotated[Path, typer.Option(help="Dataset archive made by `prepare`.")],
+    run: Annotated[Path, typer.Option(help="Folder of this run.")],
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "faces_64",
+    resume: Annotated[bool, typer.Option(help="Go on with the run in that folder.")] = False,
+    kimg: Annotated[
+        float | None, typer.Option(help="Length of the run in thousand images.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+) -> None:
+    """Train, or go on training. Ctrl-C or SIGTERM writes a snapshot and stops."""
+    if threads:
+        torch.set_num_threads(threads)
+    config = read_run(run) if resume else _preset(preset)
+    if kimg is not None:
+        schedule = dataclasses.replace(config.schedule, total_kimg=kimg)
+        config = dataclasses.replace(config, schedule=schedule)
+    if seed is not None:
+        config = dataclasses.replace(config, seed=seed)
+    if precision is not None:
+        config = dataclasses.replace(config, precision=precision)
+    stop = train(config, Dataset(data), run, device=_device(device), resume=resume)
+    if stop.signal is not None:
+        raise typer.Exit(128 + stop.signal)
+
+
+def _preset(name: str) -> TrainConfig:
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"there is no device {name!r}: choose cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device was found: use --device cpu")
+    return torch.device(name)
+
+
+def main() -> None:
+    """Run the command line; a known error becomes one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except (TrainingError, CheckpointError) as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What changes while a run goes on: networks, optimisers, position. To and from a snapshot.
+
+Random draws are pure functions of (seed, images seen), so there is no random state to keep.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import Discriminator, Generator, GeneratorConfig
+from training.config import TrainConfig
+from training.errors import SnapshotError
+from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
+
+ADAM_BETAS = (0.0, 0.99)
+ADAM_EPSILON = 1e-8
+
+
+@dataclass
+class TrainingState:
+    """Both networks, the averaged generator, both optimisers, and how far the run is."""
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    optimizer_g: torch.optim.Adam
+    optimizer_d: torch.optim.Adam
+    images_seen: int = 0
+    step: int = 0
+
+    @classmethod
+    def initial(
+        cls, config: TrainConfig, network: GeneratorConfig, device: torch.device
+    ) -> "TrainingState":
+        """Fresh networks, fixed by the run's seed."""
+        torch.manual_seed(config.seed)
+        generator = Generator(network).to(device, memory_format=torch.channels_last)
+        discriminator = Discriminator(network).to(device, memory_format=torch.channels_last)
+        average = copy.deepcopy(generator).eval().requires_grad_(False)
+        rate = config.schedule.learning_rate
+        optimizer_g, optimizer_d = (
+            torch.optim.Adam(
+                net.parameters(), lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True
+            )
+            for net in (generator, discriminator)
+        )
+        return cls(generator, discriminator, average, optimizer_g, optimizer_d)
+
+    def snapshot(self, extra: dict[str, Any]) -> Snapshot:
+        """Everything in it, as named tensors."""
+        return Snapshot(
+            images_seen=self.images_seen,
+            step=self.step,
+            tensors={
+                "generator": self.generator.state_dict(),
+                "discriminator": self.discriminator.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer_g": optimizer_tensors(self.optimizer_g),
+                "optimizer_d": optimizer_tensors(self.optimizer_d),
+            },
+            extra=extra,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over a snapshot of the same network. Raises SnapshotError where it is another."""
+        tensors = snapshot.tensors
+        try:
+            self.generator.load_state_dict(tensors["generator"])
+            self.discriminator.load_state_dict(tensors["discriminator"])
+            self.average.load_state_dict(tensors["average"])
+            restore_optimizer(self.optimizer_g, tensors["optimizer_g"])
+            restore_optimizer(self.optimizer_d, tensors["optimizer_d"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise SnapshotError(
+                f"the snapshot at {snapshot.images_seen} images is of another network: resume it "
+                f"with the configuration it was made with ({str(error).splitlines()[0]})"
+            ) from error
+        self.images_seen, self.step = snapshot.images_seen, snapshot.step
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """average ← decay · average + (1 − decay) · generator."""
+        for mean, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(new, 1 - decay)
+
+
+def draw_latents(size: int, dim: int, *, images_seen: int, seed: int) -> Tensor:
+    """Latents z_BZ ~ N(0, 1) for the step after `images_seen` images."""
+    random = np.random.default_rng([seed, 3, images_seen])
+    return torch.from_numpy(random.standard_normal((size, dim), dtype=np.float32))
+
+
+def fixed_latents(seeds: range, dim: int) -> Tensor:
+    """Latents z_BZ of the seeds as the server draws them, so that grids show what it will show."""
+    rows = [np.random.RandomState(seed).randn(dim) for seed in seeds]
+    return torch.from_numpy(np.array(rows, dtype=np.float32))
