@@ -1,0 +1,126 @@
+"""Composition root: settings + engine → app → uvicorn. `python -m service`
+
+Exit codes: 0 after a drained stop, 1 when the engine could not start for a reason of its own,
+2 for settings, addresses and checkpoints that are not usable (one sentence on stderr).
+"""
+
+import logging
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+import structlog
+import uvicorn
+
+from service.app import create_app
+from service.batcher import Batcher, Engine
+from service.errors import SettingsError
+from service.settings import Settings, load_settings
+from service.telemetry import configure_logging
+
+log = structlog.get_logger("service")
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, but SIGTERM and Ctrl-C drain first: readiness off, queue finished, then stop.
+
+    A second signal stops at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, batcher: Batcher, grace: float) -> None:
+        super().__init__(config)
+        self._batcher = batcher
+        self._grace = grace
+        self._signalled = False
+        self._drain_until: float | None = None
+
+    def handle_exit(self, *_: object) -> None:
+        """Only notes the signal: a handler may interrupt anything, locks included."""
+        if self._signalled:
+            self.should_exit = self.force_exit = True
+        self._signalled = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if self._signalled and self._drain_until is None:
+            log.info("draining", grace=self._grace)
+            self._drain_until = time.monotonic() + self._grace
+            self._batcher.drain()
+        if self._drain_until is not None:
+            overdue = time.monotonic() >= self._drain_until
+            self.should_exit |= overdue or self._batcher.join(0)
+        return await super().on_tick(counter)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server until it is told to stop; its exit code."""
+    try:
+        settings = load_settings(sys.argv[1:] if arguments is None else arguments)
+    except SettingsError as error:
+        return _refuse(str(error))
+    configure_logging(level=settings.log_level, style=settings.log_format)
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        return _refuse(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}): "
+            "set VISAGE_HOST or VISAGE_PORT to an address that is free"
+        )
+    failures: list[Exception] = []
+
+    def load_engine() -> Engine:
+        try:
+            # Importing torch takes seconds; here, /healthz answers meanwhile.
+            from service.engine import TorchEngine
+
+            return TorchEngine.load(
+                settings.checkpoint, tile=settings.tile, threads=settings.inference_threads
+            )
+        except Exception as error:
+            failures.append(error)
+            server.should_exit = True
+            raise
+
+    app = create_app(settings, load_engine)
+    server = DrainingServer(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.drain_grace)),
+        ),
+        app.state.batcher,
+        settings.drain_grace,
+    )
+    host, port = listener.getsockname()[:2]
+    log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    server.run(sockets=[listener])
+    if failures:
+        return _explain(failures[0])
+    log.info("stopped")
+    return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def _explain(failure: Exception) -> int:
+    from models import CheckpointError
+
+    if isinstance(failure, CheckpointError):
+        return _refuse(str(failure))
+    logging.getLogger("service").error("the engine could not start", exc_info=failure)
+    return 1
+
+
+def _refuse(sentence: str) -> int:
+    print(f"visage: {sentence}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

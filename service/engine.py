@@ -1,0 +1,96 @@
+"""z_BZ, y_BL → uint8 image_BHWC: the only file here that knows torch and the models package.
+
+Knows nothing about HTTP, PNG or queues. Every picture is computed at one fixed batch shape, the
+tile: short batches are padded, long ones run tile after tile. Same shape, same kernels: so a
+row's bytes do not depend on its company (docs/decisions/0003-one-tile.md).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import Checkpoint, CheckpointError, load_checkpoint
+from service.labels import Attribute, AttributeSpace, ModelSpec
+
+WARM_UP_STEPS = 2
+
+
+class TorchEngine:
+    """The folded generator of one checkpoint on the CPU, in float32 and channels_last."""
+
+    def __init__(self, checkpoint: Checkpoint, *, tile: int, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._generator = checkpoint.build().fold()
+        self._generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._spec = describe(checkpoint)
+        self._tile = tile
+        # A short batch leaves old rows behind as padding: rows do not see one another.
+        self._z_TZ = torch.zeros(tile, self._spec.latent_dim)
+        self._y_TL = torch.zeros(tile, self._spec.space.label_dim)
+        self._y_TL[:] = torch.from_numpy(
+            self._spec.space.encode({a.name: a.values[0] for a in checkpoint.attributes})
+        )
+
+    @classmethod
+    def load(cls, folder: Path, *, tile: int, threads: int) -> "TorchEngine":
+        """The engine for a checkpoint folder; CheckpointError where that is no good."""
+        checkpoint = load_checkpoint(folder)
+        try:
+            return cls(checkpoint, tile=tile, threads=threads)
+        except ValueError as error:
+            raise CheckpointError(
+                f"checkpoint {folder} cannot be served ({error}): export it with other names"
+            ) from error
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    @property
+    def tile(self) -> int:
+        return self._tile
+
+    def warm_up(self) -> None:
+        """Run the tile until kernels are chosen and memory is laid out."""
+        for _ in range(WARM_UP_STEPS):
+            self._run_tile()
+
+    def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """image_BHWC, RGB, for any B ≥ 1."""
+        tiles = []
+        for start in range(0, len(z_BZ), self._tile):
+            z = torch.from_numpy(z_BZ[start : start + self._tile])
+            self._z_TZ[: len(z)] = z
+            self._y_TL[: len(z)] = torch.from_numpy(y_BL[start : start + self._tile])
+            tiles.append(self._run_tile()[: len(z)].numpy())
+        return np.concatenate(tiles)
+
+    @torch.inference_mode()
+    def _run_tile(self) -> Tensor:
+        y_TL = self._y_TL if self._spec.space.label_dim else None
+        return to_uint8(self._generator(self._z_TZ, y_TL)).permute(0, 2, 3, 1).contiguous()
+
+
+def to_uint8(image_BCHW: Tensor) -> Tensor:
+    """[−1, 1] → 0…255, rounded; what lies beyond the ends is clamped."""
+    return image_BCHW.add(1.0).mul_(127.5).round_().clamp_(0.0, 255.0).to(torch.uint8)
+
+
+def describe(checkpoint: Checkpoint) -> ModelSpec:
+    """What the rest of the service needs to know of a checkpoint."""
+    attributes = [Attribute(a.name, a.values, a.prior) for a in checkpoint.attributes]
+    licence = checkpoint.provenance.get("licence")
+    metrics = checkpoint.provenance.get("metrics")
+    return ModelSpec(
+        name=checkpoint.name,
+        digest=checkpoint.digest,
+        resolution=checkpoint.config.resolution,
+        latent_dim=checkpoint.config.latent_dim,
+        space=AttributeSpace(attributes, checkpoint.joint_prior),
+        licence=licence if isinstance(licence, str) else None,
+        metrics=metrics if isinstance(metrics, dict) else {},
+        engine="torch cpu float32",
+    )

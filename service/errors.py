@@ -1,0 +1,176 @@
+"""Everything the service refuses or fails to do, as one tree; each error carries its HTTP face.
+
+Knows nothing about HTTP libraries, queues or models: it turns a reason into the fields of
+a problem document (RFC 9457).
+
+VisageError                        500  internal
+├── SettingsError                  —    (console only: exit code 2)
+├── NotFoundError                  404  not-found
+│   └── UnknownModelError          404  unknown-model
+├── MethodNotAllowedError          405  method-not-allowed
+├── NotAcceptableError             406  not-acceptable
+├── InvalidParametersError         422  invalid-parameters
+├── InferenceError                 500  inference-failed
+├── UnavailableError               503  unavailable          (all with Retry-After)
+│   ├── NotReadyError              503  not-ready
+│   ├── DrainingError              503  draining
+│   └── QueueFullError             503  queue-full
+└── DeadlineError                  504  deadline-passed
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+PROBLEM_TYPE_PREFIX = "urn:visage:problem:"
+"""Problem types are names, not addresses; docs/api.md explains each."""
+
+
+class VisageError(Exception):
+    """Root of the tree. The message is one sentence for whoever asked."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The server failed"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that belong to this answer beside those of every answer."""
+        return {}
+
+    def problem(self) -> dict[str, Any]:
+        """The members of the problem document."""
+        return {
+            "type": PROBLEM_TYPE_PREFIX + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": str(self),
+        }
+
+
+class SettingsError(VisageError):
+    """A setting is unknown or its value is no good; the console prints it, HTTP never does."""
+
+    slug = "settings"
+    title = "The settings are not usable"
+
+
+class NotFoundError(VisageError):
+    """No such route."""
+
+    status = 404
+    slug = "not-found"
+    title = "There is nothing here"
+
+
+class UnknownModelError(NotFoundError):
+    """A model was named that this server has not loaded."""
+
+    slug = "unknown-model"
+    title = "This model is not loaded"
+
+
+class MethodNotAllowedError(VisageError):
+    """The route exists, but not with this method. `allowed` becomes the Allow header."""
+
+    status = 405
+    slug = "method-not-allowed"
+    title = "This method is not for this route"
+
+    def __init__(self, detail: str, *, allowed: str) -> None:
+        super().__init__(detail)
+        self._allowed = allowed
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Allow": self._allowed}
+
+
+class NotAcceptableError(VisageError):
+    """The picture was asked for in a format that this server does not make."""
+
+    status = 406
+    slug = "not-acceptable"
+    title = "This format is not made here"
+
+
+@dataclass(frozen=True)
+class InvalidParameter:
+    """One parameter that is wrong, why, and what would be right."""
+
+    parameter: str
+    detail: str
+    allowed: Sequence[str] = ()
+
+
+class InvalidParametersError(VisageError):
+    """The request reads well but asks for something that does not exist."""
+
+    status = 422
+    slug = "invalid-parameters"
+    title = "Some parameters are not valid"
+
+    def __init__(self, problems: Sequence[InvalidParameter]) -> None:
+        super().__init__(" ".join(problem.detail for problem in problems))
+        self.problems = tuple(problems)
+
+    def problem(self) -> dict[str, Any]:
+        return super().problem() | {
+            "errors": [
+                {"parameter": p.parameter, "detail": p.detail}
+                | ({"allowed": list(p.allowed)} if p.allowed else {})
+                for p in self.problems
+            ]
+        }
+
+
+class InferenceError(VisageError):
+    """The engine failed on the batch this picture was in."""
+
+    slug = "inference-failed"
+    title = "The picture could not be computed"
+
+
+class UnavailableError(VisageError):
+    """The server cannot do this now, but may soon. `retry_after`: whole seconds."""
+
+    status = 503
+    slug = "unavailable"
+    title = "Not available now"
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class NotReadyError(UnavailableError):
+    """No engine yet, or none any more."""
+
+    slug = "not-ready"
+    title = "The server is not ready"
+
+
+class DrainingError(UnavailableError):
+    """The server is about to stop: it finishes what it accepted and accepts no more."""
+
+    slug = "draining"
+    title = "The server is shutting down"
+
+
+class QueueFullError(UnavailableError):
+    """As many requests wait as may wait."""
+
+    slug = "queue-full"
+    title = "Too many requests are waiting"
+
+
+class DeadlineError(VisageError):
+    """The picture was not there when its deadline passed."""
+
+    status = 504
+    slug = "deadline-passed"
+    title = "The deadline passed"

@@ -1,0 +1,191 @@
+"""What the loaded checkpoint declares, above all its attributes: parse, complete, encode.
+
+Knows nothing about HTTP or about how a picture is computed. What a request leaves open is
+drawn from the training set's distribution, conditioned on what it gives and decided by the
+seed alone: so a seed is one face.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidParameter
+from service.params import PICTURE_PARAMETERS
+
+_RANGE = re.compile(r"([0-9]{1,9})\s*[-–]\s*([0-9]{1,9})")
+_FROM = re.compile(r"([0-9]{1,9})\s*\+")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A named label dimension: its values in order, and how often training saw each."""
+
+    name: str
+    values: tuple[str, ...]
+    prior: tuple[float, ...]
+    """Sums to 1; one entry per value."""
+
+    def find(self, text: str) -> int | None:
+        """Index of the value `text` means: its name in any case, or a number in its range."""
+        wanted = text.strip().casefold()
+        for index, value in enumerate(self.values):
+            if value.casefold() == wanted:
+                return index
+        if _NUMBER.fullmatch(wanted):
+            for index, value in enumerate(self.values):
+                if _covers(value, int(wanted)):
+                    return index
+        return None
+
+
+class AttributeSpace:
+    """All attributes of one model. L, the label vector's length, is the sum of their values.
+
+    `joint_prior`: float64 array with one axis per attribute; None: the attributes are drawn
+    independently. Raises ValueError where the declaration cannot be offered as parameters.
+    """
+
+    def __init__(
+        self, attributes: Sequence[Attribute] = (), joint_prior: NDArray[np.float64] | None = None
+    ) -> None:
+        self.attributes = tuple(attributes)
+        self.names = tuple(attribute.name for attribute in self.attributes)
+        self.label_dim = sum(len(attribute.values) for attribute in self.attributes)
+        self._by_name = dict(zip(self.names, self.attributes, strict=True))
+        self._check(joint_prior)
+        self._joint = None if joint_prior is None else np.asarray(joint_prior, np.float64)
+
+    def parse(self, name: str, text: str) -> str | InvalidParameter:
+        """The canonical value of attribute `name` that `text` means, or why it means none."""
+        attribute = self._by_name[name]
+        index = attribute.find(text)
+        if index is not None:
+            return attribute.values[index]
+        detail = f"{name}={text} is not known; allowed: {', '.join(attribute.values)}."
+        return InvalidParameter(name, detail, attribute.values)
+
+    def complete(self, given: Mapping[str, str], seed: str) -> dict[str, str]:
+        """A value for every attribute: `given` kept, the others drawn by `seed`.
+
+        One attribute after the other, each conditioned on all that is settled before it and
+        on all that is given. A combination that training never saw falls back on the
+        attributes' own priors.
+        """
+        settled = {
+            axis: attribute.values.index(given[attribute.name])
+            for axis, attribute in enumerate(self.attributes)
+            if attribute.name in given
+        }
+        weights = self._conditioned(settled)
+        for axis, attribute in enumerate(self.attributes):
+            if axis in settled:
+                continue
+            if weights is None:
+                shares = np.asarray(attribute.prior, np.float64)
+            else:
+                others = tuple(a for a in range(weights.ndim) if a != axis)
+                shares = weights.sum(axis=others)
+            settled[axis] = _draw(shares, _uniform(seed, attribute.name))
+            if weights is not None:
+                weights = _restrict(weights, axis, settled[axis])
+        return {
+            attribute.name: attribute.values[settled[axis]]
+            for axis, attribute in enumerate(self.attributes)
+        }
+
+    def encode(self, labels: Mapping[str, str]) -> NDArray[np.float32]:
+        """A complete set of labels → y_L: the attributes' one-hots in a row."""
+        y_L = np.zeros(self.label_dim, np.float32)
+        start = 0
+        for attribute in self.attributes:
+            y_L[start + attribute.values.index(labels[attribute.name])] = 1.0
+            start += len(attribute.values)
+        return y_L
+
+    def _conditioned(self, settled: Mapping[int, int]) -> NDArray[np.float64] | None:
+        if self._joint is None:
+            return None
+        weights = self._joint
+        for axis, index in settled.items():
+            weights = _restrict(weights, axis, index)
+        return weights if weights.sum() > 0 else None
+
+    def _check(self, joint_prior: NDArray[np.float64] | None) -> None:
+        reserved = {name.casefold() for name in PICTURE_PARAMETERS}
+        for name in self.names:
+            if name.casefold() in reserved:
+                raise ValueError(f"an attribute may not be called {name!r}: a parameter is")
+        folded = [name.casefold() for name in self.names]
+        if len(set(folded)) < len(folded):
+            raise ValueError(f"attribute names differ only by case: {', '.join(self.names)}")
+        for attribute in self.attributes:
+            if len({value.casefold() for value in attribute.values}) < len(attribute.values):
+                raise ValueError(f"values of {attribute.name!r} differ only by case")
+        shape = tuple(len(attribute.values) for attribute in self.attributes)
+        if joint_prior is not None and np.shape(joint_prior) != shape:
+            raise ValueError(f"the joint prior is {np.shape(joint_prior)}, the attributes {shape}")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a loaded model is, to everyone but the engine."""
+
+    name: str
+    digest: str
+    """sha256 of the weights, hex."""
+    resolution: int
+    """Native side of the picture in pixels."""
+    latent_dim: int
+    """Z: length of the latent vector."""
+    space: AttributeSpace
+    licence: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Measures of image quality, as the checkpoint states them."""
+    engine: str = ""
+    """What computes it, e.g. "torch cpu float32"."""
+
+    @property
+    def identity(self) -> str:
+        """`name@digest12`, as in X-Model."""
+        return f"{self.name}@{self.digest[:12]}"
+
+
+def label_text(labels: Mapping[str, str]) -> str:
+    """Labels as they stand in X-Labels and in a picture: `gender=female&age=60%2B`."""
+    return urlencode(labels)
+
+
+def _covers(value: str, number: int) -> bool:
+    """Whether a value named like a range ("30-39", "60+") covers `number`."""
+    if match := _RANGE.fullmatch(value):
+        return int(match[1]) <= number <= int(match[2])
+    if match := _FROM.fullmatch(value):
+        return number >= int(match[1])
+    return False
+
+
+def _restrict(weights: NDArray[np.float64], axis: int, index: int) -> NDArray[np.float64]:
+    """`weights` with everything but `index` on `axis` impossible."""
+    only = np.zeros_like(weights)
+    where = (slice(None),) * axis + (index,)
+    only[where] = weights[where]
+    return only
+
+
+def _uniform(seed: str, name: str) -> float:
+    """A number in [0, 1) that depends on nothing but the seed and the attribute's name."""
+    digest = sha256(f"labels\n{seed}\n{name}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53
+
+
+def _draw(shares: NDArray[np.float64], uniform: float) -> int:
+    """Index drawn in proportion to `shares`; never one whose share is 0."""
+    cumulative = np.cumsum(shares)
+    return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))

@@ -1,0 +1,30 @@
+"""Seed → latent vector: pure numpy, frozen for ever.
+
+Knows nothing about models beyond the latent's length. numpy promises never to change the
+stream of `RandomState`, which is why it is used here and not the newer Generator.
+"""
+
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.params import Seed
+
+
+def latent(seed: Seed, latent_dim: int) -> NDArray[np.float32]:
+    """z_Z of unit normal variance.
+
+    Integers below 2^32 follow the ecosystem's convention, `RandomState(seed).randn(Z)`; greater
+    ones seed it with their two 32-bit words, text with the eight words of its SHA-256.
+    """
+    return np.random.RandomState(_entropy(seed)).randn(latent_dim).astype(np.float32)
+
+
+def _entropy(seed: Seed) -> int | list[int]:
+    if seed.number is None:
+        digest = sha256(seed.text.encode()).digest()
+        return [int.from_bytes(digest[i : i + 4], "big") for i in range(0, 32, 4)]
+    if seed.number < 2**32:
+        return seed.number
+    return [seed.number & 0xFFFFFFFF, seed.number >> 32]

@@ -1,0 +1,202 @@
+"""Query string and path → one validated, canonical request for a face.
+
+Knows nothing about HTTP objects or about which attributes a model has: it asks an
+`AttributeParser`. Every unknown, doubled or unusable parameter is collected, so that one
+answer names them all; nothing is silently ignored.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+from urllib.parse import quote
+
+from service.errors import InvalidParameter, InvalidParametersError, NotAcceptableError
+
+MAX_SEED_LENGTH = 128
+MIN_SIZE, MAX_SIZE = 16, 1024
+FORMATS: Mapping[str, str] = {"png": "image/png"}
+"""Formats this server makes, best first, with their media types."""
+PICTURE_PARAMETERS = ("seed", "size", "format", "model")
+"""Parameter names that no attribute may have."""
+
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,19}")
+_SIZE = re.compile(r"[0-9]{1,5}")
+_EXTENSION = re.compile(r"(?P<seed>.*)\.(?P<format>png|webp|jpe?g|gif|avif|bmp|tiff?|svg|json)")
+
+
+class AttributeParser(Protocol):
+    """What this stage needs to know of the loaded model's attributes."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The attributes' names, in the model's order."""
+
+    def parse(self, name: str, text: str) -> str | InvalidParameter:
+        """The canonical value that `text` means, or why it means none."""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Which face: an integer 0…2^64−1, or any other text up to 128 characters.
+
+    `number` is None for text. `7` and `007` differ: only canonical integers are integers.
+    """
+
+    text: str
+    number: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Seed | InvalidParameter":
+        """The seed `text` means, or why it means none."""
+        if not 1 <= len(text) <= MAX_SEED_LENGTH:
+            return InvalidParameter(
+                "seed",
+                f"A seed has 1 to {MAX_SEED_LENGTH} characters; this one has {len(text)}.",
+            )
+        number = int(text) if _INTEGER.fullmatch(text) else None
+        return cls(text, number if number is not None and number < 2**64 else None)
+
+    @classmethod
+    def random(cls) -> "Seed":
+        """A seed nobody has seen: 64 bits from the system's randomness."""
+        number = secrets.randbits(64)
+        return cls(str(number), number)
+
+    def __str__(self) -> str:
+        """Percent-encoded: safe in an address, a header and a PNG text chunk."""
+        return quote(self.text, safe="")
+
+
+@dataclass(frozen=True)
+class FaceParams:
+    """One validated request. `given` maps attributes to canonical values, in any subset."""
+
+    seed: Seed
+    given: Mapping[str, str]
+    size: int | None
+    format: str
+    model: str | None
+
+
+def split_extension(name: str) -> tuple[str, str | None]:
+    """Last part of an address → seed text and format: `7.png` → (`7`, `png`).
+
+    What does not look like a picture's extension belongs to the seed: `jane.doe` is a seed.
+    """
+    match = _EXTENSION.fullmatch(name)
+    return (match["seed"], match["format"]) if match else (name, None)
+
+
+def parse_face(
+    query: Iterable[tuple[str, str]],
+    attributes: AttributeParser,
+    *,
+    seed: str | None = None,
+    extension: str | None = None,
+    accept: str | None = None,
+) -> FaceParams:
+    """The canonical request, or InvalidParametersError naming everything wrong with it.
+
+    `seed` is the one in the path, None where the route has none; then the query may give one,
+    and without either it is random. The format is that of the query, the extension or the
+    Accept header, in that order; NotAcceptableError where it is none of ours.
+    """
+    problems: list[InvalidParameter] = []
+    texts = _named_once(query, attributes, problems)
+    if seed is not None and "seed" in texts:
+        problems.append(
+            InvalidParameter("seed", "The address already names the seed: leave seed= away.")
+        )
+    seed = texts.get("seed") if seed is None else seed
+    parsed = Seed.random() if seed is None else Seed.parse(seed)
+    size = _size(texts["size"]) if "size" in texts else None
+    given: dict[str, str] = {}
+    for name in attributes.names:
+        if name in texts:
+            value = attributes.parse(name, texts[name])
+            if isinstance(value, str):
+                given[name] = value
+            else:
+                problems.append(value)
+    format_ = texts.get("format", "").lower() or None
+    if format_ is not None and format_ not in FORMATS:
+        allowed = ", ".join(FORMATS)
+        detail = f"format={texts['format']} is not made here; allowed: {allowed}."
+        problems.append(InvalidParameter("format", detail, tuple(FORMATS)))
+    problems += [p for p in (parsed, size) if isinstance(p, InvalidParameter)]
+    if problems or isinstance(parsed, InvalidParameter) or isinstance(size, InvalidParameter):
+        raise InvalidParametersError(problems)
+    format_ = _negotiate(format_ or extension, accept)
+    return FaceParams(parsed, given, size, format_, texts.get("model"))
+
+
+def face_key(*, digest: str, encoder: str, seed: Seed, labels: str, size: int, format_: str) -> str:
+    """Name of the exact bytes: 128 bits over everything they depend on, as hex.
+
+    `labels` are the completed ones, so a face asked for by its full labels has the same key.
+    """
+    kind = "text" if seed.number is None else "integer"
+    parts = (digest, encoder, kind, str(seed), labels, str(size), format_)
+    return sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _named_once(
+    query: Iterable[tuple[str, str]], attributes: AttributeParser, problems: list[InvalidParameter]
+) -> dict[str, str]:
+    """Parameters by their canonical names; unknown and doubled ones become problems."""
+    allowed = (*attributes.names, *PICTURE_PARAMETERS)
+    canonical = {name.casefold(): name for name in allowed}
+    texts: dict[str, str] = {}
+    for raw, text in query:
+        name = canonical.get(raw.casefold())
+        if name is None:
+            detail = f"There is no parameter {raw!r}; allowed: {', '.join(allowed)}."
+            problems.append(InvalidParameter(raw, detail, allowed))
+        elif name in texts:
+            detail = f"{name} is given more than once: give it once."
+            problems.append(InvalidParameter(name, detail))
+        else:
+            texts[name] = text.strip() if name != "seed" else text
+    return texts
+
+
+def _size(text: str) -> int | InvalidParameter:
+    if _SIZE.fullmatch(text) and MIN_SIZE <= int(text) <= MAX_SIZE:
+        return int(text)
+    detail = f"size={text} is not a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}."
+    return InvalidParameter("size", detail, (f"{MIN_SIZE}…{MAX_SIZE}",))
+
+
+def _negotiate(wanted: str | None, accept: str | None) -> str:
+    """The format to make: `wanted`, or the best one that the Accept header takes."""
+    made = ", ".join(FORMATS)
+    if wanted is not None:
+        if wanted in FORMATS:
+            return wanted
+        raise NotAcceptableError(f"Pictures are not made as {wanted} here; ask for one of: {made}.")
+    if not accept:
+        return next(iter(FORMATS))
+    quality = {format_: _quality(media_type, accept) for format_, media_type in FORMATS.items()}
+    best = max(quality, key=lambda format_: quality[format_])
+    if quality[best] == 0:
+        raise NotAcceptableError(
+            f"The Accept header takes none of the formats made here; ask for one of: {made}."
+        )
+    return best
+
+
+def _quality(media_type: str, accept: str) -> float:
+    """How much the Accept header wants `media_type`: its most specific range's q, 0 to 1."""
+    ranges = (media_type, media_type.split("/")[0] + "/*", "*/*")
+    found: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *options = (piece.strip() for piece in part.lower().split(";"))
+        q = next((o.removeprefix("q=") for o in options if o.startswith("q=")), "1")
+        try:
+            found[name] = min(max(float(q), 0.0), 1.0)
+        except ValueError:
+            found[name] = 1.0
+    return next((found[name] for name in ranges if name in found), 0.0)

@@ -1,0 +1,163 @@
+"""Bounded FIFO between the event loop, which puts, and the engine's thread, which takes.
+
+Knows nothing about HTTP or engines. Each entry has a deadline. One whose caller has gone
+leaves the queue at once; one whose deadline has passed is never handed out: neither costs
+the engine anything.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import DeadlineError, QueueFullError, VisageError
+from service.telemetry import Telemetry
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A computed picture and what it took, in seconds."""
+
+    image: NDArray[np.uint8]
+    """image_HWC, RGB."""
+    queue_seconds: float
+    inference_seconds: float
+
+
+@dataclass(eq=False)
+class Entry:
+    """One waiting request. `deadline` and `queued_at` are `time.monotonic()` seconds."""
+
+    z: NDArray[np.float32]
+    y: NDArray[np.float32]
+    deadline: float
+    future: asyncio.Future[Inferred]
+    queued_at: float = field(default_factory=time.monotonic)
+    taken: bool = False
+
+
+Refusal = Callable[[], VisageError]
+"""Makes the error for one caller: an exception raised twice would keep both callers' frames."""
+
+
+class RequestQueue:
+    """At most `capacity` entries wait. `submit` belongs to the event loop, the rest to anyone."""
+
+    def __init__(self, capacity: int, telemetry: Telemetry) -> None:
+        self.capacity = capacity
+        self._telemetry = telemetry
+        self._entries: deque[Entry] = deque()
+        self._changed = threading.Condition()
+        self._closed: Refusal | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def submit(
+        self, z_Z: NDArray[np.float32], y_L: NDArray[np.float32], *, deadline: float
+    ) -> Inferred:
+        """Wait for the picture of one latent.
+
+        Raises QueueFullError at once when the queue is full, DeadlineError when `deadline`
+        (`time.monotonic()` seconds) passes, the refusal it was closed with when closed, and
+        whatever the engine made of the batch. A cancelled caller leaves the queue.
+        """
+        future: asyncio.Future[Inferred] = asyncio.get_running_loop().create_future()
+        entry = Entry(z_Z, y_L, deadline, future)
+        self._put(entry)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await future
+        except TimeoutError:
+            self._telemetry.requests_rejected.labels(reason="deadline").inc()
+            raise DeadlineError(
+                "The picture was not ready within the time a request may take; try again later."
+            ) from None
+        except asyncio.CancelledError:
+            stage = "running" if entry.taken else "queued"
+            self._telemetry.requests_cancelled.labels(stage=stage).inc()
+            raise
+        finally:
+            self._leave(entry)
+
+    def take(self, limit: int, *, wait: float = 0.0) -> list[Entry]:
+        """Up to `limit` entries in order; blocks until there is one, [] once closed and empty.
+
+        Where there are fewer than `limit`, waits up to `wait` seconds for company.
+        """
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._entries or self._closed)
+                if not self._entries:
+                    return []
+                if wait > 0:
+                    self._changed.wait_for(
+                        lambda: len(self._entries) >= limit or self._closed, timeout=wait
+                    )
+                if batch := self._pop_live(limit):
+                    return batch
+
+    def close(self, refusal: Refusal) -> None:
+        """Accept nothing more, answering `refusal`. What waits stays."""
+        with self._changed:
+            self._closed = refusal
+            self._changed.notify_all()
+
+    def abandon(self, refusal: Refusal) -> None:
+        """Close, and refuse everything that waits too: there is no engine any more."""
+        self.close(refusal)
+        with self._changed:
+            waiting = list(self._entries)
+            self._entries.clear()
+        settle(waiting, lambda entry: entry.future.set_exception(refusal()))
+
+    def _put(self, entry: Entry) -> None:
+        with self._changed:
+            if self._closed is not None:
+                raise self._closed()
+            if len(self._entries) >= self.capacity:
+                self._telemetry.requests_rejected.labels(reason="queue_full").inc()
+                raise QueueFullError(
+                    f"{self.capacity} requests are waiting already, which is as many as may; "
+                    "try again in a moment."
+                )
+            self._entries.append(entry)
+            self._changed.notify()
+
+    def _leave(self, entry: Entry) -> None:
+        if not entry.taken:
+            with self._changed, suppress(ValueError):
+                self._entries.remove(entry)
+
+    def _pop_live(self, limit: int) -> list[Entry]:
+        batch: list[Entry] = []
+        now = time.monotonic()
+        while self._entries and len(batch) < limit:
+            entry = self._entries.popleft()
+            # The caller of an expired entry wakes up by its own clock.
+            if entry.deadline > now and not entry.future.done():
+                entry.taken = True
+                batch.append(entry)
+        return batch
+
+
+def settle(entries: Sequence[Entry], resolve: Callable[[Entry], None]) -> None:
+    """From any thread: `resolve` each entry that is still waited for, on its event loop."""
+
+    def on_loop(entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if not entry.future.done():
+                resolve(entry)
+
+    by_loop: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
+    for entry in entries:
+        by_loop.setdefault(entry.future.get_loop(), []).append(entry)
+    for loop, group in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+            loop.call_soon_threadsafe(on_loop, group)

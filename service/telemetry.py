@@ -1,0 +1,191 @@
+"""Every metric of the service, the ASGI middleware that feeds the HTTP ones, and the log set-up.
+
+Knows nothing about what it counts. No label ever carries a seed or a client; routes appear as
+their templates, unknown methods as OTHER, so the number of series is bounded.
+"""
+
+import logging
+import platform
+import sys
+import time
+from collections.abc import Callable, Sized
+from importlib import metadata
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECONDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+SHORT_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+disable_created_metrics()  # a timestamp beside every series doubles each scrape for nothing
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def version() -> str:
+    """The installed version, or "source" where the package runs without being installed."""
+    try:
+        return metadata.version("visage")
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+class Telemetry:
+    """The metrics, in a registry of their own: two apps in one process do not meet."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(name, about, labels, namespace="visage", registry=registry)
+
+        def gauge(name: str, about: str, *labels: str) -> Gauge:
+            return Gauge(name, about, labels, namespace="visage", registry=registry)
+
+        def histogram(
+            name: str, about: str, *labels: str, buckets: tuple[float, ...] = SECONDS
+        ) -> Histogram:
+            return Histogram(
+                name, about, labels, namespace="visage", registry=registry, buckets=buckets
+            )
+
+        self.http_requests = counter(
+            "http_requests_total", "Answers sent.", "route", "method", "code"
+        )
+        self.http_request_duration = histogram(
+            "http_request_duration_seconds", "From request to last byte.", "route"
+        )
+        self.requests_in_flight = gauge("requests_in_flight", "Requests being answered.")
+        self.queue_depth = gauge("queue_depth", "Requests waiting for the engine.")
+        self.queue_capacity = gauge("queue_capacity", "Requests that may wait.")
+        self.queue_wait = histogram("queue_wait_seconds", "From queued to taken by the engine.")
+        self.batch_size = histogram(
+            "batch_size", "Pictures per batch.", "model", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+        )
+        self.batch_fill_ratio = histogram(
+            "batch_fill_ratio",
+            "Pictures per batch over the tile.",
+            "model",
+            buckets=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
+        )
+        self.inference = histogram("inference_seconds", "One batch in the engine.", "model")
+        self.encode = histogram(
+            "encode_seconds", "One picture in the encoder.", "format", buckets=SHORT_SECONDS
+        )
+        self.images_generated = counter(
+            "images_generated_total", "Pictures computed.", "model", "conditional"
+        )
+        self.requests_rejected = counter(
+            "requests_rejected_total", "Requests refused, by reason.", "reason"
+        )
+        self.requests_cancelled = counter(
+            "requests_cancelled_total", "Requests whose client left, by stage.", "stage"
+        )
+        self.model_load = gauge("model_load_seconds", "Time the checkpoint took to load.", "model")
+        self.warmup = gauge("warmup_seconds", "Time the engine took to warm up.", "model")
+        self.ready = gauge("ready", "1 while pictures can be served.")
+        build = gauge("build_info", "What runs here; always 1.", "version", "python")
+        build.labels(version=version(), python=platform.python_version()).set(1)
+        for reason in ("queue_full", "deadline", "draining"):
+            self.requests_rejected.labels(reason=reason)
+        for stage in ("queued", "running"):
+            self.requests_cancelled.labels(stage=stage)
+        ProcessCollector(registry=registry)
+
+    def watch(self, *, queue: Sized, capacity: int, ready: Callable[[], bool]) -> None:
+        """Read these whenever somebody scrapes."""
+        self.queue_depth.set_function(lambda: len(queue))
+        self.queue_capacity.set(capacity)
+        self.ready.set_function(lambda: float(ready()))
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics and their content type, in the format the Accept header prefers."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+class TelemetryMiddleware:
+    """Counts and times every HTTP request, by route template and final status."""
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry, access_log: bool) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._log = structlog.get_logger("service.access") if access_log else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        code = 499  # what stays if the client leaves before there is an answer
+        started = time.perf_counter()
+
+        async def counted_send(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+            await send(message)
+
+        self._telemetry.requests_in_flight.inc()
+        try:
+            await self._app(scope, receive, counted_send)
+        finally:
+            seconds = time.perf_counter() - started
+            route = _route_template(scope)
+            self._telemetry.requests_in_flight.dec()
+            self._telemetry.http_requests.labels(route, method, str(code)).inc()
+            self._telemetry.http_request_duration.labels(route).observe(seconds)
+            if self._log is not None:
+                self._log.info(
+                    "request",
+                    method=method,
+                    route=route,
+                    path=scope["path"],
+                    code=code,
+                    ms=round(seconds * 1000, 2),
+                )
+
+
+def configure_logging(*, level: str, style: str) -> None:
+    """structlog to stderr; `style` "console" or "json". Libraries' own logs from warning up."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    as_json = style == "json"
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    render = [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _route_template(scope: Scope) -> str:
+    route = scope.get("route")
+    template = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return template if isinstance(template, str) and template else "unmatched"
