@@ -26,9 +26,9 @@ def faces_64() -> TrainConfig:
         preset="faces_64",
         network=NetworkConfig(resolution=64, fmap_base=1024, fmap_max=256),
         schedule=ScheduleConfig(
-            total_kimg=420,
-            hold_kimg=40,
-            fade_kimg=40,
+            total_kimg=360,
+            hold_kimg=30,
+            fade_kimg=30,
             batch_size=32,
             batch_size_by_resolution={8: 64, 16: 64},
             decay_kimg=60,
