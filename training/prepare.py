@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import time
-import warnings
 import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,26 +22,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
-
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training.errors import DatasetError
-from training.sources import DeclaredAttribute, Entry, Source, SourceFiles, open_source
+from training.label_files import DeclaredAttribute
+from training.pictures import Picture, encode_picture
+from training.sources import Entry, Source, SourceFiles, open_source
 
 FORMAT_VERSION = 1
 RESOLUTIONS = tuple(2**n for n in range(2, 11))  # 4 … 1024
 CHUNK = 32  # pictures handed to a process at once: little overhead, little to hold in memory
 
 Progress = Callable[[int, int], None]  # files done, files in all
-
-
-class Picture(NamedTuple):
-    """A decoded, resized picture on its way into the archive."""
-
-    png: bytes
-    pixel_digest: bytes  # sha256 of the RGB bytes, [H, W, 3] uint8
-    upscaled: bool
 
 
 @dataclass(frozen=True)
@@ -186,50 +176,6 @@ def archive_digest(pixel_digests: Sequence[bytes], labels: Sequence[Sequence[int
     return digest.hexdigest()
 
 
-def load_picture(data: bytes, resolution: int) -> tuple[Image.Image, bool]:
-    """Decodes to RGB [resolution, resolution]; also says whether it had to be enlarged.
-
-    Upright by its EXIF orientation, transparent parts on white, centre square. An integer factor
-    is averaged exactly (box), any other is resampled by Lanczos. Raises what Pillow raises.
-    """
-    image: Image.Image = Image.open(io.BytesIO(data))
-    # Decoding a JPEG at a fraction is exact enough as long as it leaves 4× what is needed.
-    image.draft(None, (4 * resolution, 4 * resolution))
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode.startswith("I"):  # 16 bits of grey, which convert() would clip
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    image = image.convert("RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = (left, top, left + side, top + side)
-    if side % resolution == 0:
-        return image.reduce(side // resolution, box=square), False
-    size = (resolution, resolution)
-    return image.resize(size, Image.Resampling.LANCZOS, box=square), side < resolution
-
-
-def encode_picture(files: SourceFiles, name: str, resolution: int) -> Picture | str:
-    """One file of the source as it goes into the archive, or the reason why it cannot."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is not news, a bomb is
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image, upscaled = load_picture(files.read(name), resolution)
-    except UnidentifiedImageError:
-        return "not a picture"
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        return f"more than {(Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels"
-    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, MemoryError) as error:
-        # SyntaxError is what Pillow raises for a broken PNG.
-        return f"unreadable: {str(error) or type(error).__name__}"
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return Picture(buffer.getvalue(), hashlib.sha256(image.tobytes()).digest(), upscaled)
-
-
 def _write_archive(
     file: io.BufferedWriter,
     source: Source,
@@ -329,7 +275,7 @@ def _encode_all(
     if workers <= 1:
         with SourceFiles(path) as files:
             for name in names:
-                yield encode_picture(files, name, resolution)
+                yield _encode_file(files, name, resolution)
         return
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start_worker, (path,)
@@ -355,4 +301,12 @@ def _start_worker(path: Path) -> None:
 def _encode_chunk(names: list[str], resolution: int) -> list[Picture | str]:
     if _files is None:
         raise RuntimeError("this process was not started by _encode_all")
-    return [encode_picture(_files, name, resolution) for name in names]
+    return [_encode_file(_files, name, resolution) for name in names]
+
+
+def _encode_file(files: SourceFiles, name: str, resolution: int) -> Picture | str:
+    try:
+        data = files.read(name)
+    except Exception as error:  # a damaged or encrypted zip entry raises almost anything
+        return f"unreadable: {str(error) or type(error).__name__}"
+    return encode_picture(data, resolution)

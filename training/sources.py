@@ -8,37 +8,25 @@ A source lists its files in sorted order, each with its labels or the reason it 
 It knows nothing of pixels: whether a file is a picture at all is found out by `prepare`.
 """
 
-import csv
-import io
-import json
 import os
 import re
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any
 
 from training.errors import DatasetError
+from training.label_files import DeclaredAttribute, parse_label_file, sorted_values
 
 LAYOUTS = ("auto", "utkface", "folders", "labels")
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 )
 MAX_FILE_BYTES = 256 * 2**20  # a larger "picture" is a mistake or an attack on memory
-MAX_VALUES = 1000  # more distinct values than this is a column of names, not of categories
 
 _UTKFACE_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d", re.ASCII)
 _UTKFACE_LIKE = re.compile(r"\d{1,3}(_\d+){1,3}\.", re.ASCII)  # also where a field is missing
-
-
-@dataclass(frozen=True)
-class DeclaredAttribute:
-    """A label dimension as the source declares it: a name and its ordered values."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 UTKFACE_ATTRIBUTES = (
@@ -204,7 +192,7 @@ def _folder_entries(
     class_of = {
         name: parts[depth] for name in names if len(parts := PurePosixPath(name).parts) > depth + 1
     }
-    values = _sorted_values("class", {class_of[n] for n in class_of if _is_picture(n)})
+    values = sorted_values("class", {class_of[n] for n in class_of if _is_picture(n)})
     if not values:
         raise DatasetError(f"{path} has no folders of pictures: put them in one folder per class.")
     index = {value: i for i, value in enumerate(values)}
@@ -232,122 +220,37 @@ def _wrapping_folders(names: list[str]) -> int:
 def _labelled_entries(
     files: SourceFiles, names: list[str], labels_file: str
 ) -> tuple[tuple[DeclaredAttribute, ...], tuple[Entry, ...]]:
-    where = f"{files.path}/{labels_file}"
-    try:
-        text = files.read(labels_file).decode("utf-8-sig")
-        parse = _parse_json if labels_file.endswith(".json") else _parse_csv
-        declared, rows = parse(where, text)
-    except (ValueError, OSError, zipfile.BadZipFile, csv.Error) as error:
-        raise DatasetError(f"{where} cannot be read ({error}): correct that file.") from error
-    root = labels_file.rpartition("/")[0]
+    labels = parse_label_file(f"{files.path}/{labels_file}", files.read(labels_file))
+    root = PurePosixPath(labels_file).parent
     labelled: dict[str, tuple[str, ...]] = {}
     reasons: dict[str, str] = {}
-    for file, values in rows:
-        name = str(PurePosixPath(root) / file)
+    for file, values in labels.rows:
+        name = str(root / file)
         if not all(values):
             reasons.setdefault(name, f"a label is empty in {labels_file}")
         elif labelled.setdefault(name, values) != values:
             reasons.setdefault(name, f"labelled twice, differently, in {labels_file}")
-    usable = [v for n, v in labelled.items() if n not in reasons]
+    listed = labelled.keys() | reasons.keys()
+    reasons |= {n: f"no label in {labels_file}" for n in names if n not in listed}
+    reasons |= dict.fromkeys(listed - set(names), f"listed in {labels_file}, but not there")
+
+    usable = [values for name, values in labelled.items() if name not in reasons]
     attributes = tuple(
-        a if a.values else DeclaredAttribute(a.name, _sorted_values(a.name, {v[i] for v in usable}))
-        for i, a in enumerate(declared)
+        replace(a, values=a.values or sorted_values(a.name, {values[i] for values in usable}))
+        for i, a in enumerate(labels.attributes)
     )
     index = [{value: i for i, value in enumerate(a.values)} for a in attributes]
-
-    def entry(name: str) -> Entry:
+    entries = []
+    for name in sorted((listed | set(names)) - {labels_file}):
         if name in reasons:
-            return Entry(name, reason=reasons[name])
-        if name not in labelled:
-            return Entry(name, reason=f"no label in {labels_file}")
+            entries.append(Entry(name, reason=reasons[name]))
+            continue
         values = labelled[name]
-        for attribute, known, value in zip(attributes, index, values, strict=True):
-            if value not in known:
-                reason = f"{value!r} is not a value of {attribute.name!r} in {labels_file}"
-                return Entry(name, reason=reason)
-        return Entry(name, tuple(known[v] for known, v in zip(index, values, strict=True)))
-
-    entries = [entry(name) for name in names if name != labels_file]
-    missing = (labelled.keys() | reasons.keys()) - set(names)
-    entries += [Entry(n, reason=f"listed in {labels_file}, but not there") for n in missing]
-    return attributes, tuple(sorted(entries, key=lambda e: e.name))
-
-
-_Rows = list[tuple[str, tuple[str, ...]]]  # file, one value per attribute ("" if missing)
-
-
-def _parse_csv(where: str, text: str) -> tuple[tuple[DeclaredAttribute, ...], _Rows]:
-    table = csv.DictReader(io.StringIO(text))
-    columns = list(table.fieldnames or ())
-    if "file" not in columns or len(columns) < 2:
-        raise DatasetError(
-            f"{where} needs the column 'file' and one column per attribute; it has "
-            f"{', '.join(columns) or 'none'}."
-        )
-    columns.remove("file")
-    rows = [
-        (row["file"] or "", tuple((row[column] or "").strip() for column in columns))
-        for row in table
-    ]
-    return tuple(DeclaredAttribute(column, ()) for column in columns), rows
-
-
-def _parse_json(where: str, text: str) -> tuple[tuple[DeclaredAttribute, ...], _Rows]:
-    document = json.loads(text)
-    labels = document.get("labels") if isinstance(document, dict) else None
-    if not isinstance(labels, list) or not labels:
-        raise DatasetError(
-            f'{where} has no labels: it must read {{"labels": [["file.png", 3], …]}}.'
-        )
-    try:
-        raw = [(str(file), v if isinstance(v, list) else [v]) for file, v in labels]
-        declared = tuple(
-            DeclaredAttribute(a["name"], tuple(str(v) for v in a["values"]))
-            for a in document.get("attributes", ())
-        )
-    except (TypeError, ValueError, KeyError) as error:
-        raise DatasetError(
-            f'{where} is not understood: "labels" holds pairs of file and label, "attributes" '
-            "objects with name and values."
-        ) from error
-    width = len(declared) or len(raw[0][1])
-    if any(len(values) != width for _, values in raw):
-        raise DatasetError(f"{where} must give every file the same number of labels, {width}.")
-    if not declared:
-        names = ("class",) if width == 1 else tuple(f"label{i}" for i in range(width))
-        declared = tuple(DeclaredAttribute(name, ()) for name in names)
-    return declared, [
-        (file, tuple(_json_value(where, v, a) for v, a in zip(values, declared, strict=True)))
-        for file, values in raw
-    ]
-
-
-def _json_value(where: str, value: Any, attribute: DeclaredAttribute) -> str:
-    """A label as text; an integer is an index where the attribute's values are declared."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DatasetError(f"{where} has the label {value!r}: labels are integers or strings.")
-    if not attribute.values:
-        return str(value)
-    return attribute.values[value] if 0 <= value < len(attribute.values) else str(value)
-
-
-def _sorted_values(attribute: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Distinct values in order, "2" before "10"."""
-    distinct = sorted(set(values), key=_numeric_aware)
-    if len(distinct) > MAX_VALUES:
-        raise DatasetError(
-            f"{attribute!r} has {len(distinct)} distinct values, and at most {MAX_VALUES} can be "
-            "learned: group them into fewer."
-        )
-    return tuple(distinct)
-
-
-def _numeric_aware(text: str) -> list[tuple[int, int, str]]:
-    return [
-        (0, int(part), part) if part.isdigit() else (1, 0, part)
-        for part in re.findall(r"[0-9]+|[^0-9]+", text)
-    ]
+        unknown = [v for known, v in zip(index, values, strict=True) if v not in known]
+        if unknown:
+            reason = f"{unknown[0]!r} is not a declared value in {labels_file}"
+            entries.append(Entry(name, reason=reason))
+        else:
+            row = tuple(known[v] for known, v in zip(index, values, strict=True))
+            entries.append(Entry(name, row))
+    return attributes, tuple(entries)

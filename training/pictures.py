@@ -1,0 +1,93 @@
+"""One file's bytes → one square RGB picture, as PNG, with a digest of its pixels.
+
+Pure and safe to run in any process. It knows nothing of where the bytes come from, of labels,
+or of the archive the picture goes into.
+"""
+
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+class Picture(NamedTuple):
+    """A decoded, resized picture on its way into the archive."""
+
+    png: bytes
+    pixel_digest: bytes  # sha256 of the RGB bytes, [H, W, 3] uint8
+    upscaled: bool
+
+
+def encode_picture(data: bytes, resolution: int) -> Picture | str:
+    """A file as a square PNG of that resolution, or the reason why it cannot become one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no news, a decompression bomb is
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image, upscaled = load_picture(data, resolution)
+    except UnidentifiedImageError:
+        return "not a picture"
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return f"more than {(Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels"
+    except Exception as error:  # Pillow's decoders raise anything on damaged input
+        return f"unreadable: {str(error) or type(error).__name__}"
+    return Picture(encode_png(image), hashlib.sha256(image.tobytes()).digest(), upscaled)
+
+
+def load_picture(data: bytes, resolution: int) -> tuple[Image.Image, bool]:
+    """Decodes to RGB [resolution, resolution]; also says whether it had to be enlarged.
+
+    Upright by its EXIF orientation, transparent parts on white, centre square. An integer factor
+    is averaged exactly (box), any other is resampled by Lanczos. Raises what Pillow raises.
+    """
+    image: Image.Image = Image.open(io.BytesIO(data))
+    # A JPEG decoded at a fraction of its size loses nothing while that leaves 4× what is needed.
+    image.draft(None, (4 * resolution, 4 * resolution))
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode.startswith("I"):  # 16 bits of grey, which convert("RGB") would clip
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = (left, top, left + side, top + side)
+    if side % resolution == 0:
+        return image.reduce(side // resolution, box=square), False
+    size = (resolution, resolution)
+    return image.resize(size, Image.Resampling.LANCZOS, box=square), side < resolution
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """An RGB picture as PNG: lossless, at less than half of the time Pillow's encoder takes.
+
+    One filter for all rows (Average, which suits photographs best) and Huffman coding alone:
+    in filtered photographs, searching for repetitions finds next to none.
+    """
+    image_HWC = np.asarray(image)
+    height, width, channels = image_HWC.shape
+    row_HX = image_HWC.reshape(height, width * channels)
+    neighbours_HX = np.zeros(row_HX.shape, np.uint16)
+    neighbours_HX[:, channels:] += row_HX[:, :-channels]  # left
+    neighbours_HX[1:] += row_HX[:-1]  # above
+    neighbours_HX >>= 1
+    filtered = np.empty((height, 1 + width * channels), np.uint8)
+    filtered[:, 0] = 3  # the filter's number: Average
+    np.subtract(row_HX, neighbours_HX.astype(np.uint8), out=filtered[:, 1:])
+    deflate = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_HUFFMAN_ONLY)
+    pixels = deflate.compress(filtered.tobytes()) + deflate.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB, not interlaced
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in chunks)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(body, zlib.crc32(kind))
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
