@@ -1,4 +1,4 @@
-"""python -m training: prepare | train | export. Errors are one sentence and exit code 2."""
+"""python -m training: prepare | train | evaluate | export. Errors are one sentence and exit code 2."""
 
 import dataclasses
 import sys
@@ -14,6 +14,8 @@ from models import CheckpointError
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, TrainingError
+from training.export import export
+from training.metrics.evaluate import evaluate_checkpoint, summary
 from training.prepare import prepare
 from training.presets import PRESETS
 from training.trainer import read_run, train
@@ -89,6 +91,47 @@ def train_command(
         raise typer.Exit(128 + stop.signal)
 
 
+@app.command("evaluate")
+def evaluate_command(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    data: Annotated[Path, typer.Option(help="Dataset archive to compare with.")],
+    report: Annotated[Path, typer.Option(help="Where the JSON goes.")],
+    samples: Annotated[int, typer.Option(help="Pictures generated, and as many real ones.")] = 500,
+    seed: Annotated[int, typer.Option(help="Which real pictures, which labels.")] = 0,
+) -> None:
+    """Measure a checkpoint's pictures, each figure beside that of real ones."""
+    result = evaluate_checkpoint(checkpoint, data, samples=samples, seed=seed, report=report)
+    console.print(summary(result))
+
+
+@app.command("export")
+def export_command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
+    data: Annotated[Path, typer.Option(help="The archive the run was trained on.")],
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, for the model card.")
+    ] = "Not stated. It cannot be wider than that of the training pictures.",
+    evaluation: Annotated[
+        Path | None, typer.Option(help="JSON of `evaluate`, for the model card.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp16 or fp32, of the stored weights.")] = "fp16",
+) -> None:
+    """Write the averaged generator as a checkpoint that the service loads."""
+    if precision not in ("fp16", "fp32"):
+        raise ConfigError(f"there is no stored precision {precision!r}: choose fp16 or fp32")
+    saved = export(
+        run,
+        checkpoint,
+        config=read_run(run),
+        dataset=Dataset(data),
+        licence=licence,
+        evaluation=evaluation,
+        dtype=torch.float16 if precision == "fp16" else torch.float32,
+    )
+    console.print(f"{checkpoint}: {saved.name}@{saved.digest[:12]}", highlight=False)
+
+
 def _preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}: choose one of {', '.join(PRESETS)}")
@@ -109,7 +152,7 @@ def main() -> None:
     """Run the command line; a known error becomes one sentence on stderr and exit code 2."""
     try:
         app()
-    except (TrainingError, CheckpointError) as error:
+    except (TrainingError, CheckpointError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, soft_wrap=True, markup=False)
         sys.exit(2)
 

@@ -1,0 +1,134 @@
+import pytest
+import torch
+
+from models import Discriminator, Generator, GeneratorConfig, from_pixels, to_pixels
+from models.layers import upsample
+
+SMALL = {"latent_dim": 8, "fmap_base": 512, "fmap_max": 8}
+
+
+def latents(config: GeneratorConfig, batch: int = 4) -> torch.Tensor:
+    return torch.randn(batch, config.latent_dim)
+
+
+def one_hots(config: GeneratorConfig, batch: int = 4) -> torch.Tensor | None:
+    if not config.label_dim:
+        return None
+    return torch.eye(config.label_dim)[torch.arange(batch) % config.label_dim]
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32, 64, 128, 256, 512, 1024])
+def test_every_power_of_two_from_8_to_1024_makes_both_networks(resolution: int) -> None:
+    config = GeneratorConfig(resolution, **SMALL)
+    image = Generator(config)(latents(config, 1))
+    assert image.shape == (1, 3, resolution, resolution)
+    assert Discriminator(config)(image).shape == (1,)
+
+
+@pytest.mark.parametrize("resolution", [0, 4, 7, 12, 100, 2048])
+def test_other_resolutions_are_refused_by_name(resolution: int) -> None:
+    with pytest.raises(ValueError, match=f"resolution is {resolution}.*power of two"):
+        GeneratorConfig(resolution)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"label_dim": -1}, "label_dim"),
+        ({"label_embed_dim": 4}, "label_embed_dim"),
+        ({"fmap_base": 16}, "fmap_base"),
+    ],
+)
+def test_impossible_shapes_are_refused_by_name(fields: dict[str, int], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        GeneratorConfig(64, **fields)
+
+
+@pytest.mark.parametrize("label_dim", [0, 3])
+@pytest.mark.parametrize("resolution", [8, 16, 32])
+def test_alpha_zero_is_exactly_the_upsampled_resolution_below(
+    resolution: int, label_dim: int
+) -> None:
+    config = GeneratorConfig(32, label_dim=label_dim, **SMALL)
+    generator, z, y = Generator(config), latents(config), one_hots(config)
+    below = generator(z, y, resolution=resolution // 2)
+    faded = generator(z, y, resolution=resolution, alpha=0.0)
+    assert torch.equal(faded, upsample(below))
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32])
+def test_discriminator_at_alpha_zero_sees_only_the_resolution_below(resolution: int) -> None:
+    config = GeneratorConfig(32, **SMALL)
+    discriminator = Discriminator(config)
+    image = torch.randn(4, 3, resolution // 2, resolution // 2)
+    torch.testing.assert_close(
+        discriminator(upsample(image), alpha=0.0), discriminator(image), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_folded_generator_equals_the_unfolded_one_and_leaves_it_as_it_was() -> None:
+    config = GeneratorConfig(32, label_dim=3, label_embed_dim=5, **SMALL)
+    generator, z, y = Generator(config), latents(config), one_hots(config)
+    before = generator(z, y)
+    folded = generator.fold()
+    torch.testing.assert_close(folded(z, y), before, atol=1e-5, rtol=1e-5)
+    assert torch.equal(generator(z, y), before)
+    assert not any(p.requires_grad for p in folded.parameters())
+
+
+@pytest.mark.parametrize("embed", [0, 5])
+def test_labels_change_pictures_and_scores(embed: int) -> None:
+    config = GeneratorConfig(16, label_dim=3, label_embed_dim=embed, **SMALL)
+    generator, discriminator = Generator(config), Discriminator(config)
+    z = latents(config, 1).expand(3, -1)
+    image = generator(z, torch.eye(3))
+    assert not torch.allclose(image[0], image[1])
+    same = image[:1].expand(3, -1, -1, -1)
+    scores = discriminator(same, torch.eye(3))
+    assert scores.unique().numel() == 3
+
+
+def test_a_missing_or_unwanted_label_is_refused() -> None:
+    conditional = GeneratorConfig(8, label_dim=3, **SMALL)
+    plain = GeneratorConfig(8, **SMALL)
+    with pytest.raises(ValueError, match="pass y_BL"):
+        Generator(conditional)(latents(conditional))
+    with pytest.raises(ValueError, match="do not pass y_BL"):
+        Generator(plain)(latents(plain), torch.eye(4))
+    with pytest.raises(ValueError, match="pass y_BL"):
+        Discriminator(conditional)(torch.zeros(4, 3, 8, 8))
+
+
+def test_a_resolution_off_the_path_is_refused() -> None:
+    config = GeneratorConfig(16, **SMALL)
+    with pytest.raises(ValueError, match="resolution 32 is not one"):
+        Generator(config)(latents(config), resolution=32)
+
+
+def test_every_parameter_takes_part_while_a_resolution_fades_in() -> None:
+    config = GeneratorConfig(8, label_dim=3, label_embed_dim=4, **SMALL)
+    generator, discriminator = Generator(config), Discriminator(config)
+    y = one_hots(config)
+    discriminator(generator(latents(config), y, alpha=0.5), y, alpha=0.5).sum().backward()
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_full_size_networks_have_the_published_number_of_parameters() -> None:
+    config = GeneratorConfig(1024)
+    with torch.device("meta"):
+        generator, discriminator = Generator(config), Discriminator(config)
+    # The first layer's bias is per unit here and per map there: 15/16 of it is ours alone.
+    extra = 15 * 512
+    assert sum(p.numel() for p in generator.parameters()) - extra == 23_079_115
+    assert sum(p.numel() for p in discriminator.parameters()) == 23_087_249
+
+
+def test_pixels_round_trip_and_clip() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(-1, -1, -1, 3)
+    assert torch.equal(to_pixels(from_pixels(pixels)), pixels)
+    assert to_pixels(torch.full((1, 3, 1, 1), 1.7)).max() == 255
+    assert to_pixels(torch.full((1, 3, 1, 1), -1.7)).min() == 0

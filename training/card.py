@@ -1,0 +1,82 @@
+"""A checkpoint's facts → its model card, for people. Pure text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from models import Attribute, Generator
+
+
+def model_card(
+    name: str,
+    generator: Generator,
+    attributes: Sequence[Attribute],
+    provenance: Mapping[str, Any],
+) -> str:
+    """README.md of a checkpoint: what it is, made from what, how good, what not to expect."""
+    config = generator.config
+    parameters = sum(p.numel() for p in generator.parameters())
+    dataset = provenance["dataset"]
+    schedule = provenance["training"]["schedule"]
+    sections = [
+        f"# {name}",
+        f"A conditional progressive GAN that makes {config.resolution}×{config.resolution} pictures"
+        " of people who do not exist. Nobody shown is a real person; likeness to one is chance.",
+        "![64 uncurated samples](samples.png)",
+        "*Seeds 0 to 63, labels drawn as they fall in the training set, nothing picked.*",
+        "## Use",
+        f"```sh\nVISAGE_CHECKPOINT=models/checkpoints/{name} python -m service\n```",
+        "## Labels",
+        _labels_table(attributes) if attributes else "None: the model is unconditional.",
+        "## Training",
+        "\n".join(
+            [
+                f"- Data: {dataset['pictures']:,} pictures of `{dataset['name']}` "
+                f"(digest `{dataset['digest'][:16]}`)",
+                f"- Preset `{provenance['preset']}`, {provenance['images_seen'] / 1000:,.0f} "
+                f"thousand real images seen, from {schedule['start_resolution']} px up, "
+                f"{schedule['fade_kimg']:g} kimg to fade each resolution in and "
+                f"{schedule['hold_kimg']:g} to hold it",
+                f"- Generator: {parameters / 1e6:.2f} M parameters, averaged over training with a "
+                f"half-life of {provenance['training']['average_half_life_kimg']:g} kimg",
+                f"- On {provenance['hardware']}, torch {provenance['torch']}, code at "
+                f"`{provenance['git_commit'] or 'an unknown commit'}`",
+            ]
+        ),
+        "## Quality",
+        _quality(provenance["metrics"]),
+        "## Limits",
+        "- It shows what its training pictures show, with their skew: groups that are rare in the "
+        "table above are made less well and less varied.\n"
+        "- Labels are the data set's own annotations, in its own words: coarse, made by others, "
+        "and no statement about any person.\n"
+        "- Glasses, hands near the face, hats, profiles and busy backgrounds are where it fails "
+        "most.\n"
+        "- Not for identifying, judging or imitating anybody, nor for passing pictures off as "
+        "photographs: the service marks every one as machine-made.",
+        "## Licence",
+        str(provenance["licence"]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _labels_table(attributes: Sequence[Attribute]) -> str:
+    rows = ["| attribute | values, with their share of the training set |", "| --- | --- |"]
+    for attribute in attributes:
+        values = ", ".join(
+            f"{value} {share:.1%}"
+            for value, share in zip(attribute.values, attribute.prior, strict=True)
+        )
+        rows.append(f"| `{attribute.name}` | {values} |")
+    return "\n".join(rows)
+
+
+def _quality(metrics: Mapping[str, Any] | None) -> str:
+    if metrics is None:
+        return "Not evaluated yet: `python -m training evaluate`."
+    rows = ["| measure | generated | real against real | samples |", "| --- | --- | --- | --- |"]
+    for measure in metrics["measures"]:
+        rows.append(
+            f"| {measure['name']} | {measure['generated']:.4g} | {measure['real']:.4g} "
+            f"| {measure['samples']} |"
+        )
+    return "\n".join(rows)
