@@ -151,7 +151,8 @@ def minibatch_stddev(x_BCHW: Tensor, group_size: int = 4) -> Tensor:
     group = next(g for g in range(min(group_size, batch), 0, -1) if batch % g == 0)
     # Variance in float32: a difference of near-equal numbers loses everything in bfloat16.
     x_GMCHW = x_BCHW.float().reshape(group, batch // group, channels, height, width)
-    variance_MCHW = x_GMCHW.var(dim=0, unbiased=False)
+    # The formula, not `var`: that takes ten times as long over a strided first dimension.
+    variance_MCHW = (x_GMCHW - x_GMCHW.mean(dim=0)).square().mean(dim=0)
     stddev_M = (variance_MCHW + 1e-8).sqrt().mean(dim=(1, 2, 3))
     map_B1HW = stddev_M.repeat(group).reshape(batch, 1, 1, 1).expand(batch, 1, height, width)
     return torch.cat([x_BCHW, map_B1HW.to(x_BCHW.dtype)], dim=1)

@@ -1,0 +1,109 @@
+import dataclasses
+import json
+
+import pytest
+
+from training.config import LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from training.errors import ConfigError
+from training.presets import PRESETS
+from training.schedule import Phase, average_decay_at, phase_at
+
+CONFIG = TrainConfig(
+    preset="test",
+    network=NetworkConfig(resolution=32),
+    schedule=ScheduleConfig(
+        total_kimg=100,
+        hold_kimg=10,
+        fade_kimg=20,
+        batch_size=16,
+        batch_size_by_resolution={8: 64},
+        learning_rate=2e-3,
+        decay_kimg=20,
+        final_learning_rate=1e-3,
+    ),
+)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_named_after_themselves_and_survive_json(name: str) -> None:
+    config = PRESETS[name]()
+    assert config.preset == name
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_reach_their_resolution_before_they_end(name: str) -> None:
+    config = PRESETS[name]()
+    phase = phase_at(round(config.schedule.total_kimg * 1000) - 1, config)
+    assert (phase.resolution, phase.alpha) == (config.network.resolution, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kimg", "expected"),
+    [
+        (0, Phase(8, 1.0, 64, 2e-3)),
+        (9.999, Phase(8, 1.0, 64, 2e-3)),
+        (10, Phase(16, 0.0, 16, 2e-3)),
+        (20, Phase(16, 0.5, 16, 2e-3)),
+        (30, Phase(16, 1.0, 16, 2e-3)),
+        (40, Phase(32, 0.0, 16, 2e-3)),
+        (50, Phase(32, 0.5, 16, 2e-3)),
+        (80, Phase(32, 1.0, 16, 2e-3)),
+        (90, Phase(32, 1.0, 16, 1.5e-3)),
+        (100, Phase(32, 1.0, 16, 1e-3)),
+        (500, Phase(32, 1.0, 16, 1e-3)),
+    ],
+)
+def test_phase_follows_from_images_seen(kimg: float, expected: Phase) -> None:
+    phase = phase_at(round(kimg * 1000), CONFIG)
+    assert dataclasses.astuple(phase) == pytest.approx(dataclasses.astuple(expected))
+
+
+def test_without_fading_a_resolution_is_there_at_once() -> None:
+    schedule = dataclasses.replace(CONFIG.schedule, fade_kimg=0)
+    phase = phase_at(10_000, dataclasses.replace(CONFIG, schedule=schedule))
+    assert (phase.resolution, phase.alpha) == (16, 1.0)
+
+
+def test_average_halves_over_its_half_life_and_starts_fast() -> None:
+    config = dataclasses.replace(CONFIG, average_half_life_kimg=1.0, average_ramp=0.5)
+    assert average_decay_at(1_000_000, 100, config) ** 10 == pytest.approx(0.5)
+    assert average_decay_at(400, 100, config) ** 2 == pytest.approx(0.5)
+    assert average_decay_at(0, 100, config) == 0.0
+
+
+@pytest.mark.parametrize("resolution", [4, 12, 63, 2048])
+def test_a_resolution_that_is_no_power_of_two_is_refused(resolution: int) -> None:
+    with pytest.raises(ConfigError, match=f"{resolution}.*power of two"):
+        NetworkConfig(resolution=resolution)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda: ScheduleConfig(total_kimg=0), "total_kimg"),
+        (lambda: ScheduleConfig(total_kimg=1, hold_kimg=0), "hold_kimg"),
+        (lambda: ScheduleConfig(total_kimg=1, fade_kimg=-1), "fade_kimg"),
+        (lambda: ScheduleConfig(total_kimg=1, batch_size=0), "batch sizes"),
+        (lambda: ScheduleConfig(total_kimg=1, learning_rate=0), "learning_rate"),
+        (lambda: LossConfig(r1_gamma=-1), "r1_gamma"),
+        (lambda: LossConfig(r1_interval=0), "r1_interval"),
+        (lambda: dataclasses.replace(CONFIG, precision="fp8"), "precision"),
+        (lambda: dataclasses.replace(CONFIG, keep_snapshots=1), "keep_snapshots"),
+        (lambda: dataclasses.replace(CONFIG, snapshot_kimg=0), "snapshot_kimg"),
+        (
+            lambda: dataclasses.replace(
+                CONFIG, schedule=dataclasses.replace(CONFIG.schedule, start_resolution=64)
+            ),
+            "start_resolution",
+        ),
+    ],
+)
+def test_bad_settings_are_refused_by_name(change: object, name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        change()  # type: ignore[operator]
+
+
+def test_an_unknown_field_in_a_saved_configuration_is_refused() -> None:
+    with pytest.raises(ConfigError, match="colour"):
+        TrainConfig.from_dict({**CONFIG.to_dict(), "colour": 1})

@@ -1,0 +1,198 @@
+import dataclasses
+import io
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from training_archives import write_archive
+
+import training.snapshot
+from training.config import NetworkConfig, ScheduleConfig, TrainConfig
+from training.dataset import Dataset
+from training.errors import ConfigError, SnapshotError, TrainingError
+from training.snapshot import list_snapshots, load_newest
+from training.trainer import read_run, train
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(
+    preset="test",
+    network=NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8),
+    schedule=ScheduleConfig(
+        total_kimg=0.4, hold_kimg=0.1, fade_kimg=0.1, batch_size=8, decay_kimg=0.1
+    ),
+    precision="fp32",
+    snapshot_kimg=0.1,
+    sample_kimg=0.2,
+    log_kimg=0.05,
+)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset(write_archive(tmp_path / "noise.zip"))
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> Console:
+    console = quiet()
+    train(config, dataset, run, device=CPU, resume=resume, console=console)
+    return console
+
+
+def shortened(kimg: float) -> TrainConfig:
+    """The same run, cut off: the decay moves so that every step stays what it was."""
+    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg, decay_kimg=0)
+    return dataclasses.replace(CONFIG, schedule=schedule)
+
+
+def final_tensors(run: Path) -> dict[str, torch.Tensor]:
+    groups = load_newest(run)[0].tensors
+    return {f"{g}/{k}": v for g, tensors in groups.items() for k, v in tensors.items()}
+
+
+def test_a_run_writes_what_it_promises(tmp_path: Path, dataset: Dataset) -> None:
+    run = tmp_path / "run"
+    go(CONFIG, dataset, run)
+    assert read_run(run) == CONFIG
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["images_seen"] for row in rows] == [56, 104, 152, 200, 256, 304, 352, 400]
+    assert [row["resolution"] for row in rows] == [8, 8, 16, 16, 16, 16, 16, 16]
+    assert {"loss_d", "loss_g", "score_real", "score_fake"} <= set(rows[0])
+    assert any("r1" in row for row in rows)
+    assert [p.name for p in sorted((run / "samples").iterdir())] == ["000000k.png"]
+    with Image.open(run / "samples" / "000000k.png") as image:
+        assert image.size == (8 * 16, 8 * 16)
+    assert [int(p.name) for p in list_snapshots(run)] == [400, 304]
+    assert any(p.name.startswith("events") for p in (run / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("stop_kimg", [0.048, 0.152, 0.304])
+def test_an_interrupted_run_ends_with_the_same_bits(
+    tmp_path: Path, dataset: Dataset, stop_kimg: float
+) -> None:
+    config = shortened(0.4)
+    go(config, dataset, tmp_path / "whole")
+    go(shortened(stop_kimg), dataset, tmp_path / "cut")
+    go(config, dataset, tmp_path / "cut", resume=True)
+    whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+
+
+def test_networks_and_average_move(tmp_path: Path, dataset: Dataset) -> None:
+    go(shortened(0.2), dataset, tmp_path / "a")
+    go(dataclasses.replace(shortened(0.2), seed=1), dataset, tmp_path / "b")
+    a, b = final_tensors(tmp_path / "a"), final_tensors(tmp_path / "b")
+    for name in ("generator/dense.weight", "average/dense.weight", "discriminator/score.weight"):
+        assert not torch.equal(a[name], b[name])
+    assert not torch.equal(a["generator/dense.weight"], a["average/dense.weight"])
+
+
+def test_unlabelled_pictures_train_an_unconditional_pair(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "plain.zip", labelled=False))
+    go(shortened(0.12), dataset, tmp_path / "run")
+    assert "generator/embed.weight" not in final_tensors(tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_a_snapshot_and_stops(
+    tmp_path: Path, dataset: Dataset, number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    config = dataclasses.replace(shortened(1000), snapshot_kimg=1000.0)
+
+    def send() -> None:
+        while not (run / "metrics.jsonl").is_file():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
+    stop = train(config, dataset, run, device=CPU, console=quiet())
+    assert stop.signal == number
+    seen = load_newest(run)[0].images_seen
+    assert 0 < seen < 1_000_000
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["images_seen"] == seen
+
+
+def test_log_lines_after_the_snapshot_are_dropped_on_resume(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    run = tmp_path / "run"
+    go(shortened(0.2), dataset, run)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"images_seen": 264}) + '\n{"images_se')
+    go(shortened(0.304), dataset, run, resume=True)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["images_seen"] for row in rows] == [56, 104, 152, 200, 256, 304]
+    assert "loss_d" in rows[-2]
+
+
+def test_a_snapshot_cut_short_is_passed_over_and_said(tmp_path: Path, dataset: Dataset) -> None:
+    run = tmp_path / "run"
+    go(shortened(0.2), dataset, run)
+    path = list_snapshots(run)[0] / "generator.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    console = go(shortened(0.208), dataset, run, resume=True)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "passed over" in said
+    assert "generator.safetensors is damaged" in said
+    assert "resumed at 0.1 kimg" in said
+
+
+def test_a_full_disk_while_snapshotting_is_one_sentence(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training.snapshot, "save_file", full)
+    with pytest.raises(SnapshotError, match="No space left on device"):
+        go(CONFIG, dataset, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_snapshot_good(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    go(shortened(0.2), dataset, run)
+    monkeypatch.setattr(
+        training.trainer, "generator_loss", lambda score: score.sum() * float("nan")
+    )
+    with pytest.raises(TrainingError, match="loss_g became NaN"):
+        go(shortened(0.4), dataset, run, resume=True)
+    assert load_newest(run)[0].images_seen == 200
+
+
+def test_a_run_folder_is_not_started_twice(tmp_path: Path, dataset: Dataset) -> None:
+    go(shortened(0.104), dataset, tmp_path / "run")
+    with pytest.raises(ConfigError, match="already holds a run: pass --resume"):
+        go(CONFIG, dataset, tmp_path / "run")
+
+
+def test_resuming_with_other_pictures_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    go(shortened(0.104), dataset, tmp_path / "run")
+    other = Dataset(write_archive(tmp_path / "other.zip", count=20))
+    with pytest.raises(SnapshotError, match="other pictures"):
+        go(CONFIG, other, tmp_path / "run", resume=True)
+
+
+def test_pictures_smaller_than_the_network_are_refused(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "small.zip", resolution=8))
+    with pytest.raises(ConfigError, match="--resolution 16"):
+        go(CONFIG, dataset, tmp_path / "run")
+
+
+def test_a_folder_without_a_run_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no run"):
+        read_run(tmp_path)
