@@ -37,7 +37,7 @@ _EXPOSED = (
 
 
 def create_app(settings: Settings, load_engine: Callable[[], Engine]) -> FastAPI:
-    """The whole service. `app.state.batcher` is for whoever runs the process: to drain it."""
+    """The whole service. `app.state` has the batcher and the telemetry, for who runs the app."""
     telemetry = Telemetry()
     queue = RequestQueue(settings.queue_capacity, telemetry)
     batcher = Batcher(load_engine, queue, telemetry, batch_wait=settings.batch_wait)
@@ -61,6 +61,7 @@ def create_app(settings: Settings, load_engine: Callable[[], Engine]) -> FastAPI
         lifespan=lifespan,
     )
     app.state.batcher = batcher
+    app.state.telemetry = telemetry
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_exception_handler(VisageError, _answer_error)

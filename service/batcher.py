@@ -172,9 +172,11 @@ class Batcher:
             )
             if len(image_BHWC) != len(batch):
                 raise RuntimeError(f"{len(batch)} latents became {len(image_BHWC)} pictures")
-        except Exception:
+        except BaseException as error:
             log.exception("batch failed", pictures=len(batch))
             settle(batch, _fail)
+            if not isinstance(error, Exception):
+                raise
             return False
         seconds = time.monotonic() - started
         self._telemetry.inference.labels(model).observe(seconds)

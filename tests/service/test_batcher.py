@@ -1,0 +1,246 @@
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, Gate, face_spec
+from serving import eventually
+
+from service.batcher import FAILURES_BEFORE_DEATH, Batcher, State
+from service.errors import DrainingError, InferenceError, NotReadyError
+from service.request_queue import RequestQueue
+from service.telemetry import Telemetry
+
+
+class Rig:
+    """A batcher over `engine`, with its queue and telemetry."""
+
+    def __init__(self, load_engine, *, capacity=64):
+        self.telemetry = Telemetry()
+        self.queue = RequestQueue(capacity, self.telemetry)
+        self.batcher = Batcher(load_engine, self.queue, self.telemetry, batch_wait=0.0)
+
+    async def ready(self):
+        self.batcher.start()
+        await eventually(lambda: self.batcher.ready)
+        return self
+
+    def submit(self, n, seconds=30.0):
+        z, y = np.full(8, n, np.float32), np.zeros(7, np.float32)
+        return asyncio.create_task(self.queue.submit(z, y, deadline=time.monotonic() + seconds))
+
+    async def queued(self, *numbers):
+        before = len(self.queue)
+        tasks = [self.submit(n) for n in numbers]
+        await eventually(lambda: len(self.queue) == before + len(tasks))
+        return tasks
+
+    def value(self, name, **labels):
+        return self.telemetry.registry.get_sample_value(name, labels)
+
+
+async def gathered(tasks):
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_everything_happens_on_one_thread_that_is_not_the_callers():
+    engine = FakeEngine()
+    loaded_on = []
+
+    def load():
+        loaded_on.append(threading.get_ident())
+        return engine
+
+    rig = await Rig(load).ready()
+    await rig.submit(1)
+    assert engine.threads == set(loaded_on)
+    assert threading.get_ident() not in loaded_on
+
+
+async def test_what_queues_while_the_engine_is_busy_is_the_next_batch():
+    gate = Gate()
+    engine = FakeEngine(tile=4, before_batch=gate)
+    rig = await Rig(lambda: engine).ready()
+    first = rig.submit(0)
+    await asyncio.to_thread(gate.arrived.wait, 20)
+    rest = await rig.queued(1, 2, 3, 4, 5)
+    gate.open()
+    await gathered([first, *rest])
+    assert engine.batches == [1, 4, 1]
+    assert rig.value("visage_batch_size_sum", model="fake-16") == 6
+    assert rig.value("visage_batch_fill_ratio_sum", model="fake-16") == 1.5
+    assert rig.value("visage_inference_seconds_count", model="fake-16") == 3
+    assert rig.value("visage_queue_wait_seconds_count") == 6
+    assert rig.value("visage_images_generated_total", model="fake-16", conditional="true") == 6
+
+
+async def test_each_waiter_gets_its_own_picture():
+    engine = FakeEngine(tile=4)
+    rig = await Rig(lambda: engine).ready()
+    results = await gathered([rig.submit(n) for n in range(10)])
+    expected = engine.generate(
+        np.stack([np.full(8, n, np.float32) for n in range(10)]), np.zeros((10, 7), np.float32)
+    )
+    assert all(np.array_equal(r.image, e) for r, e in zip(results, expected, strict=True))
+
+
+async def test_cancelled_and_expired_requests_never_reach_the_engine():
+    gate = Gate()
+    engine = FakeEngine(before_batch=gate)
+    rig = await Rig(lambda: engine).ready()
+    first = rig.submit(0)
+    await asyncio.to_thread(gate.arrived.wait, 20)
+    gone, stays = await rig.queued(1, 2)
+    late = rig.submit(3, seconds=0.01)
+    gone.cancel()
+    await gathered([gone, late])
+    gate.open()
+    await gathered([first, stays])
+    assert [z[0] for z in engine.seen] == [0, 2]
+
+
+async def test_a_failing_batch_fails_its_own_waiters_only():
+    gate = Gate()
+    poison = True
+
+    def before(size):
+        nonlocal poison
+        gate(size)
+        if size == 4 and poison:
+            poison = False
+            raise RuntimeError("no more memory")
+
+    engine = FakeEngine(tile=4, before_batch=before)
+    rig = await Rig(lambda: engine).ready()
+    first = rig.submit(0)
+    await asyncio.to_thread(gate.arrived.wait, 20)
+    rest = await rig.queued(1, 2, 3, 4, 5)
+    gate.open()
+    results = await gathered([first, *rest])
+    assert [isinstance(r, InferenceError) for r in results] == [False, *[True] * 4, False]
+    assert rig.batcher.state is State.READY
+
+
+async def test_an_engine_that_returns_too_few_pictures_has_failed():
+    class Short(FakeEngine):
+        def generate(self, z_BZ, y_BL):
+            return super().generate(z_BZ, y_BL)[:-1]
+
+    rig = await Rig(Short).ready()
+    with pytest.raises(InferenceError):
+        await rig.submit(0)
+
+
+async def test_an_engine_that_keeps_failing_is_given_up():
+    def fail(size):
+        raise RuntimeError("the device is lost")
+
+    rig = await Rig(lambda: FakeEngine(tile=1, before_batch=fail)).ready()
+    for n in range(FAILURES_BEFORE_DEATH):
+        with pytest.raises(InferenceError):
+            await rig.submit(n)
+    await eventually(lambda: rig.batcher.state is State.FAILED)
+    with pytest.raises(NotReadyError, match="batches in a row failed"):
+        rig.batcher.spec()
+    with pytest.raises(NotReadyError):
+        await rig.submit(9)
+
+
+async def test_one_good_batch_forgives_those_before():
+    failing = iter([True, True, False, True, True, False])
+
+    def sometimes(size):
+        if next(failing):
+            raise RuntimeError("a passing trouble")
+
+    rig = await Rig(lambda: FakeEngine(tile=1, before_batch=sometimes)).ready()
+    results = [(await gathered([rig.submit(n)]))[0] for n in range(6)]
+    assert [isinstance(r, InferenceError) for r in results] == [True, True, False] * 2
+    assert rig.batcher.ready
+
+
+async def test_even_a_thread_that_is_torn_down_leaves_nobody_waiting():
+    gate = Gate()
+
+    def tear(size):
+        gate(size)
+        raise SystemExit
+
+    rig = await Rig(lambda: FakeEngine(before_batch=tear)).ready()
+    first = rig.submit(0)
+    await asyncio.to_thread(gate.arrived.wait, 20)
+    rest = await rig.queued(1, 2)
+    gate.open()
+    results = await gathered([first, *rest])
+    assert [type(r) for r in results] == [InferenceError, NotReadyError, NotReadyError]
+    assert rig.batcher.state is State.FAILED
+
+
+async def test_an_engine_that_does_not_load_is_named():
+    def load():
+        raise ValueError("the folder is empty")
+
+    rig = Rig(load)
+    rig.batcher.start()
+    await eventually(lambda: rig.batcher.state is State.FAILED)
+    with pytest.raises(NotReadyError, match="the folder is empty"):
+        rig.batcher.spec()
+
+
+async def test_states_on_the_way_up_are_told():
+    loading, warming = threading.Event(), threading.Event()
+
+    class Slow(FakeEngine):
+        def warm_up(self):
+            warming.wait(20)
+
+    def load():
+        loading.wait(20)
+        return Slow()
+
+    rig = Rig(load)
+    rig.batcher.start()
+    with pytest.raises(NotReadyError, match="loading the model"):
+        rig.batcher.spec()
+    loading.set()
+    await eventually(lambda: rig.batcher.state is State.WARMING_UP)
+    with pytest.raises(NotReadyError, match="warming up"):
+        rig.batcher.spec()
+    warming.set()
+    await eventually(lambda: rig.batcher.ready)
+    assert rig.batcher.spec() == face_spec(space=rig.batcher.spec().space)
+
+
+async def test_draining_finishes_what_waits_and_accepts_no_more():
+    gate = Gate()
+    rig = await Rig(lambda: FakeEngine(tile=1, before_batch=gate)).ready()
+    first = rig.submit(0)
+    await asyncio.to_thread(gate.arrived.wait, 20)
+    rest = await rig.queued(1, 2)
+    rig.batcher.drain()
+    with pytest.raises(DrainingError):
+        await rig.submit(3)
+    assert not rig.batcher.join(0)
+    gate.open()
+    results = await gathered([first, *rest])
+    assert not any(isinstance(r, Exception) for r in results)
+    assert await asyncio.to_thread(rig.batcher.join, 20)
+    assert rig.batcher.state is State.STOPPED
+    rig.batcher.drain()
+    assert rig.batcher.state is State.STOPPED
+
+
+async def test_a_drain_while_loading_ends_the_thread_once_it_has_loaded():
+    loading = threading.Event()
+
+    def load():
+        loading.wait(20)
+        return FakeEngine()
+
+    rig = Rig(load)
+    rig.batcher.start()
+    rig.batcher.drain()
+    loading.set()
+    assert await asyncio.to_thread(rig.batcher.join, 20)
+    assert rig.batcher.state is State.STOPPED

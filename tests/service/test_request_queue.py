@@ -1,0 +1,160 @@
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+from serving import eventually
+
+from service.errors import DeadlineError, DrainingError, QueueFullError
+from service.request_queue import Inferred, RequestQueue, settle
+from service.telemetry import Telemetry
+
+Z = np.zeros(2, np.float32)
+PICTURE = Inferred(np.zeros((1, 1, 3), np.uint8), 0.0, 0.0)
+
+
+def draining():
+    return DrainingError("stopping")
+
+
+@pytest.fixture
+def telemetry():
+    return Telemetry()
+
+
+@pytest.fixture
+def queue(telemetry):
+    return RequestQueue(3, telemetry)
+
+
+async def waiting(queue, count=1, seconds=30.0, first=0):
+    """Tasks that wait in the queue, their z numbered from `first`."""
+    tasks = [
+        asyncio.create_task(queue.submit(Z + n, Z, deadline=time.monotonic() + seconds))
+        for n in range(first, first + count)
+    ]
+    before = len(queue)
+    await eventually(lambda: len(queue) == before + count)
+    return tasks
+
+
+async def test_first_in_first_out_up_to_the_limit(queue):
+    tasks = await waiting(queue, 3)
+    batch = queue.take(2)
+    assert [entry.z[0] for entry in batch] == [0, 1]
+    assert len(queue) == 1
+    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    assert await asyncio.gather(*tasks[:2]) == [PICTURE, PICTURE]
+    tasks[2].cancel()
+
+
+async def test_a_full_queue_refuses_at_once(queue, telemetry):
+    tasks = await waiting(queue, 3)
+    with pytest.raises(QueueFullError, match="3 requests"):
+        await queue.submit(Z, Z, deadline=time.monotonic() + 30)
+    value = telemetry.registry.get_sample_value
+    assert value("visage_requests_rejected_total", {"reason": "queue_full"}) == 1
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_cancelled_caller_frees_its_place_at_once(queue, telemetry):
+    tasks = await waiting(queue, 3)
+    tasks[1].cancel()
+    await asyncio.wait([tasks[1]])
+    assert len(queue) == 2
+    assert [entry.z[0] for entry in queue.take(3)] == [0, 2]
+    tasks[0].cancel()
+    await asyncio.wait([tasks[0]])
+    value = telemetry.registry.get_sample_value
+    assert value("visage_requests_cancelled_total", {"stage": "queued"}) == 1
+    assert value("visage_requests_cancelled_total", {"stage": "running"}) == 1
+    tasks[2].cancel()
+
+
+async def test_a_passed_deadline_wakes_the_caller_and_costs_the_engine_nothing(queue, telemetry):
+    (late,) = await waiting(queue, 1, seconds=0.01)
+    with pytest.raises(DeadlineError):
+        await late
+    assert len(queue) == 0
+    value = telemetry.registry.get_sample_value
+    assert value("visage_requests_rejected_total", {"reason": "deadline"}) == 1
+
+
+async def test_an_expired_entry_whose_caller_has_not_woken_is_not_handed_out(queue):
+    (late,) = await waiting(queue, 1, seconds=0.01)
+    (good,) = await waiting(queue, 1, first=5)
+    time.sleep(0.05)  # noqa: ASYNC251 (the event loop is busy: that is the case)
+    assert [entry.z[0] for entry in queue.take(4)] == [5]
+    with pytest.raises(DeadlineError):
+        await late
+    good.cancel()
+
+
+async def test_take_blocks_until_something_comes(queue):
+    taken = asyncio.create_task(asyncio.to_thread(queue.take, 4))
+    (task,) = [asyncio.create_task(queue.submit(Z, Z, deadline=time.monotonic() + 30))]
+    batch = await taken
+    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    assert await task is PICTURE
+
+
+async def test_take_waits_for_company_but_not_for_ever(queue):
+    taken = asyncio.create_task(asyncio.to_thread(queue.take, 2, wait=20))
+    first = await waiting(queue, 1)
+    second = asyncio.create_task(queue.submit(Z + 1, Z, deadline=time.monotonic() + 30))
+    assert len(await taken) == 2
+    third = await waiting(queue, 1)
+    assert len(queue.take(2, wait=0.01)) == 1
+    for task in (*first, second, *third):
+        task.cancel()
+
+
+async def test_a_closed_queue_hands_out_the_rest_and_then_nothing(queue):
+    tasks = await waiting(queue, 2)
+    queue.close(draining)
+    with pytest.raises(DrainingError, match="stopping"):
+        await queue.submit(Z, Z, deadline=time.monotonic() + 30)
+    batch = queue.take(4)
+    assert len(batch) == 2
+    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    await asyncio.gather(*tasks)
+    assert queue.take(4) == []
+
+
+async def test_closing_wakes_who_blocks_in_take(queue):
+    taken = asyncio.create_task(asyncio.to_thread(queue.take, 4))
+    queue.close(draining)
+    assert await taken == []
+
+
+async def test_an_abandoned_queue_refuses_everybody(queue):
+    tasks = await waiting(queue, 2)
+    queue.abandon(draining)
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(error) for error in errors] == ["stopping", "stopping"]
+    assert errors[0] is not errors[1]
+    assert queue.take(4) == []
+
+
+async def test_settling_after_the_caller_left_harms_nobody(queue):
+    gone, stays = await waiting(queue, 2)
+    batch = queue.take(2)
+    gone.cancel()
+    await asyncio.wait([gone])
+    thread = threading.Thread(
+        target=settle, args=(batch, lambda entry: entry.future.set_result(PICTURE))
+    )
+    thread.start()
+    assert await stays is PICTURE
+    thread.join()
+
+
+def test_settling_on_a_closed_loop_harms_nobody(queue):
+    async def leave_one_behind():
+        await waiting(queue, 1)
+        return queue.take(1)
+
+    batch = asyncio.run(leave_one_behind())
+    settle(batch, lambda entry: entry.future.set_result(PICTURE))

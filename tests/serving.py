@@ -1,0 +1,52 @@
+"""The whole app over a fake engine, spoken to in-process, without a socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+from fakes import FakeEngine
+
+from service.app import create_app
+from service.batcher import Engine, State
+from service.settings import Settings
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds; fail after far longer than it can take."""
+    async with asyncio.timeout(20):
+        for _ in iter(condition, True):
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def serve(
+    load_engine: Callable[[], Engine] = FakeEngine,
+    *,
+    until: State | None = State.READY,
+    **settings: object,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running app; `client.app` is the app. Waits for the state `until`."""
+    app = create_app(Settings(drain_grace=5, **settings), load_engine)  # type: ignore[arg-type]
+    async with app.router.lifespan_context(app) as state:
+        transport = httpx.ASGITransport(_with_state(app, state), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://visage") as client:
+            client.app = app  # type: ignore[attr-defined]
+            if until is not None:
+                await eventually(lambda: app.state.batcher.state is until)
+            yield client
+
+
+def _with_state(app, state):
+    """What a server does with the lifespan's state."""
+
+    async def asgi(scope, receive, send):
+        await app({**scope, "state": dict(state)}, receive, send)
+
+    return asgi
+
+
+def sample_of(client: httpx.AsyncClient) -> Callable[..., float]:
+    """Reads the value of one series of the client's app; 0 where it does not exist yet."""
+    registry = client.app.state.telemetry.registry  # type: ignore[attr-defined]
+    return lambda name, **labels: registry.get_sample_value(name, labels) or 0.0
