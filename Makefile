@@ -1,0 +1,67 @@
+# Two commands: `make serve` and `make test`. Each sets up everything it needs first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The CPU build of this very version, wherever the index has one; then the rest keeps it.
+TORCH ?= torch==2.13.0
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: serve test lint format bench train clean browser
+
+serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
+	VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
+
+test: $(VENV)/.dev browser  ## run every test, a real browser included
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## measure preparation and training, as ratios in one run
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/train.py
+
+DATA ?= data/faces.zip
+RUN ?= runs/faces-64
+PRESET ?= faces_64
+train: $(VENV)/.dev  ## train on DATA (made by `python -m training prepare`)
+	$(BIN)/python -m training train --data $(DATA) --run $(RUN) --preset $(PRESET)
+
+clean:  ## remove the environment and every cache; data, runs and checkpoints stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.torch:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Visage needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) '$(TORCH)'
+	touch $@
+
+$(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) -c constraints.txt -e '.[train,eval,dev]'
+	touch $@ $(VENV)/.serve
+
+# The page is tested in Debian's Chromium; nothing is downloaded but by the system's own packager.
+browser:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium for the page's tests"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	  else \
+	    echo "the page's tests need a browser: install the package chromium, then make test again" >&2; exit 2; \
+	  fi; }
