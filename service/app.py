@@ -58,6 +58,7 @@ def create_app(settings: Settings, load_engine: Callable[[], Engine]) -> FastAPI
         version=version(),
         docs_url=None,  # both load scripts from elsewhere; docs/api.md is the reference
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.batcher = batcher

@@ -10,6 +10,7 @@ VisageError                        500  internal
 ├── MethodNotAllowedError          405  method-not-allowed
 ├── NotAcceptableError             406  not-acceptable
 ├── InvalidParametersError         422  invalid-parameters
+├── ClientGoneError                499  client-gone          (counted; nobody reads it)
 ├── InferenceError                 500  inference-failed
 ├── UnavailableError               503  unavailable          (all with Retry-After)
 │   ├── NotReadyError              503  not-ready
@@ -122,6 +123,14 @@ class InvalidParametersError(VisageError):
                 for p in self.problems
             ]
         }
+
+
+class ClientGoneError(VisageError):
+    """The client left before its picture was there. 499 is what proxies log for that."""
+
+    status = 499
+    slug = "client-gone"
+    title = "The client left"
 
 
 class InferenceError(VisageError):

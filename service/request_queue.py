@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DeadlineError, QueueFullError, VisageError
+from service.errors import DeadlineError, DrainingError, QueueFullError, VisageError
 from service.telemetry import Telemetry
 
 
@@ -120,7 +120,10 @@ class RequestQueue:
     def _put(self, entry: Entry) -> None:
         with self._changed:
             if self._closed is not None:
-                raise self._closed()
+                refusal = self._closed()
+                if isinstance(refusal, DrainingError):
+                    self._telemetry.requests_rejected.labels(reason="draining").inc()
+                raise refusal
             if len(self._entries) >= self.capacity:
                 self._telemetry.requests_rejected.labels(reason="queue_full").inc()
                 raise QueueFullError(

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from service.batcher import Batcher
-from service.errors import UnknownModelError
+from service.errors import ClientGoneError, DrainingError, UnknownModelError
 from service.labels import ModelSpec
 from service.params import (
     FORMATS,
@@ -121,7 +121,7 @@ async def page() -> Response:
 )
 async def image(request: Request) -> Response:
     """Never the same twice, unless `seed` asks for it; never stored."""
-    face = _face(request, _ready_model(request))
+    face = _face(request)
     headers = _face_headers(face) | {"Cache-Control": "no-store", "Vary": "Accept"}
     return await _picture_response(request, face, headers)
 
@@ -150,7 +150,7 @@ async def image(request: Request) -> Response:
 async def seeded_face(request: Request) -> Response:
     """One seed, one face: cacheable for ever, and 304 before any work."""
     seed, extension = split_extension(request.path_params["seed"])
-    face = _face(request, _ready_model(request), seed=seed, extension=extension)
+    face = _face(request, seed=seed, extension=extension)
     etag = f'"{face.key}"'
     headers = _face_headers(face) | {"ETag": etag, "Cache-Control": _FOREVER}
     if extension is None:
@@ -213,9 +213,12 @@ def _require_model(name: str, spec: ModelSpec) -> None:
         raise UnknownModelError(f"The model {name!r} is not loaded; loaded: {spec.name}.")
 
 
-def _face(
-    request: Request, spec: ModelSpec, *, seed: str | None = None, extension: str | None = None
-) -> Face:
+def _face(request: Request, *, seed: str | None = None, extension: str | None = None) -> Face:
+    try:
+        spec = _ready_model(request)
+    except DrainingError:
+        state_of(request)["telemetry"].requests_rejected.labels(reason="draining").inc()
+        raise
     params = parse_face(
         request.query_params.multi_items(),
         spec.space,
@@ -260,17 +263,24 @@ def _timing(picture: Picture) -> str:
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, and cancel it when the client goes away: nobody would see the result."""
+    """Await `work`; cancel it and raise ClientGoneError when the client goes away."""
     task = asyncio.ensure_future(work)
+    gone = False
 
     async def cancel_when_gone() -> None:
+        nonlocal gone
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        gone = True
         task.cancel()
 
     watch = asyncio.ensure_future(cancel_when_gone())
     try:
         return await task
+    except asyncio.CancelledError:
+        if gone:
+            raise ClientGoneError("The client left before its picture was there.") from None
+        raise
     finally:
         task.cancel()
         watch.cancel()
