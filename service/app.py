@@ -30,10 +30,19 @@ from service.telemetry import Telemetry, TelemetryMiddleware, version
 log = structlog.get_logger("service.app")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_EXPOSED = (
-    "X-Seed, X-Model, X-Labels, X-Request-ID, X-AI-Generated, ETag, Server-Timing, "
-    "Content-Disposition, Retry-After"
+EXPOSED_HEADERS = (
+    "X-Seed",
+    "X-Model",
+    "X-Labels",
+    "X-Request-ID",
+    "X-AI-Generated",
+    "ETag",
+    "Server-Timing",
+    "Content-Disposition",
+    "Retry-After",
 )
+"""What scripts of other origins may read of an answer."""
+_EXPOSED = ", ".join(EXPOSED_HEADERS)
 
 
 def create_app(settings: Settings, load_engine: Callable[[], Engine]) -> FastAPI:

@@ -127,6 +127,12 @@ class Batcher:
     def _run(self) -> None:
         try:
             engine = self._prepare()
+        except BaseException as error:
+            # Whoever gave us `load_engine` says this out loud; here it is what readiness says.
+            log.debug("the engine did not load", exc_info=error)
+            self._give_up(error)
+            return
+        try:
             failures = 0
             while batch := self._queue.take(engine.tile, wait=self._batch_wait):
                 failures = 0 if self._serve(engine, batch) else failures + 1
@@ -135,6 +141,7 @@ class Batcher:
             self._advance(State.STOPPED)
         except BaseException as error:
             # Nothing may end this thread in silence: who waits would wait for ever.
+            log.error("engine died", error=str(error), exc_info=error)
             self._give_up(error)
 
     def _prepare(self) -> Engine:
@@ -198,7 +205,6 @@ class Batcher:
                 self._state = state
 
     def _give_up(self, error: BaseException) -> None:
-        log.error("engine died", error=str(error), exc_info=error)
         with self._lock:
             self._failure = str(error) or type(error).__name__
             self._state = State.FAILED

@@ -1,0 +1,76 @@
+"""What the service offers is written down: a route, setting, metric or error that is not fails."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import service.errors
+from service.app import EXPOSED_HEADERS
+from service.errors import SettingsError, VisageError
+from service.routes import router
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+API = (DOCS / "api.md").read_text(encoding="utf-8")
+SETTINGS = (DOCS / "settings.md").read_text(encoding="utf-8")
+
+
+def errors(root: type[VisageError] = VisageError) -> list[type[VisageError]]:
+    return [root, *(error for child in root.__subclasses__() for error in errors(child))]
+
+
+HTTP_ERRORS = [error for error in errors() if error is not SettingsError]
+METRICS = sorted(
+    {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name
+        for metric in Telemetry().registry.collect()
+        if metric.name.startswith("visage_")
+    }
+)
+
+
+@pytest.mark.parametrize("path", sorted({route.path_format for route in router.routes}))
+def test_every_route_is_documented(path):
+    assert f"`GET {path}`" in API
+
+
+@pytest.mark.parametrize("error", HTTP_ERRORS, ids=lambda error: error.slug)
+def test_every_error_is_documented_with_its_status(error):
+    assert re.search(rf"^\| `{error.slug}` \| {error.status} \|", API, re.MULTILINE)
+
+
+@pytest.mark.parametrize("error", errors(), ids=lambda error: error.__name__)
+def test_every_error_stands_in_the_tree(error):
+    tree = service.errors.__doc__
+    assert re.search(rf"\b{error.__name__} +({error.status}|—)  ", tree)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_is_documented(metric):
+    assert re.search(rf"^\| `{metric}`", API, re.MULTILINE)
+
+
+def test_no_documented_metric_is_missing_from_the_code():
+    assert set(re.findall(r"^\| `(visage_\w+)`", API, re.MULTILINE)) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_documented_with_its_default(name):
+    field = Settings.model_fields[name]
+    row = re.search(rf"^\| `VISAGE_{name.upper()}` \| (.+?) \| (.+) \|$", SETTINGS, re.MULTILINE)
+    assert row, f"docs/settings.md has no row for VISAGE_{name.upper()}"
+    assert row[2] == field.description
+    if name != "checkpoint":
+        assert row[1] == f"`{str(field.default).lower()}`"
+
+
+def test_no_documented_setting_is_missing_from_the_code():
+    documented = set(re.findall(r"^\| `VISAGE_(\w+)`", SETTINGS, re.MULTILINE))
+    assert documented == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("header", EXPOSED_HEADERS)
+def test_every_header_that_pages_may_read_is_documented(header):
+    assert f"`{header}`" in API
