@@ -1,0 +1,212 @@
+"""A checkpoint and a dataset archive → one table: every measure, beside the same on real pictures.
+
+Three sets of equal size: generated pictures, a reference of real ones, and other real ones that
+stand where the generated ones do, so that each figure has the figure of perfection beside it. It
+knows nothing of training runs; the measures know nothing of checkpoints.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models import Attribute, Checkpoint, load_checkpoint, to_pixels
+from training.dataset import Dataset
+from training.errors import EvaluationError
+from training.metrics.compare import PictureSet, measure
+from training.metrics.features import Advance, face_features
+from training.metrics.novelty import likely_sources
+
+FORMAT_VERSION = 1
+FEWEST = 20  # samples below which no figure means anything
+NOVELTY_SAMPLES = 200  # each costs a look at one more training picture
+SOURCE_SIDE = 16  # pixels at which the likely source of a face is searched
+BATCH = 50
+
+Progress = Callable[[int, int], None]  # pictures looked at, of how many
+
+
+def evaluate_checkpoint(
+    checkpoint_folder: Path,
+    archive: Path,
+    *,
+    samples: int = 500,
+    seed: int = 0,
+    report: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measures `samples` uncurated pictures, seeds 0 … samples − 1, against real ones.
+
+    `seed` decides which real pictures and which labels, drawn from the training set's
+    distribution. The result, also written to `report` as JSON, names checkpoint and data set and
+    lists the measures: name, generated, real (the baseline), samples, better, method.
+    Raises CheckpointError, DatasetError or EvaluationError.
+    """
+    checkpoint, dataset = load_checkpoint(checkpoint_folder), Dataset(archive)
+    if not FEWEST <= samples <= len(dataset) // 2:
+        raise EvaluationError(
+            f"{samples} samples cannot be measured against {archive}, which has {len(dataset)} "
+            f"pictures: choose from {FEWEST} to half of that, with a larger archive if need be."
+        )
+    rng = np.random.default_rng(seed)
+    index_NA = draw_labels(checkpoint, samples, rng)
+    reference_N, held_out_N = np.split(rng.permutation(len(dataset))[: 2 * samples], 2)
+    looks = 3 * samples + 3 * min(samples, NOVELTY_SAMPLES)
+    build = _SetBuilder(dataset, checkpoint.config.resolution, _counter(looks, progress))
+    generated = build.generated(generate(checkpoint, index_NA), index_NA, checkpoint.attributes)
+    reference, held_out = build.real(reference_N), build.real(held_out_N)
+
+    of_generated = measure(generated, reference)
+    of_real = {figure.name: figure for figure in measure(held_out, reference)}
+    result = {
+        "format_version": FORMAT_VERSION,
+        "checkpoint": {"name": checkpoint.name, "digest": checkpoint.digest},
+        "dataset": {"name": dataset.name, "digest": dataset.digest},
+        "resolution": checkpoint.config.resolution,
+        "seed": seed,
+        "measures": [
+            {
+                "name": figure.name,
+                "generated": figure.value,
+                "real": of_real[figure.name].value,
+                "samples": figure.samples,
+                "better": figure.better,
+                "method": figure.method,
+            }
+            for figure in of_generated
+            if figure.name in of_real  # the archive may lack an attribute of the checkpoint
+        ],
+    }
+    if report is not None:
+        _write(report, result)
+    return result
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result as a table for the terminal."""
+    width = max(len(measure["name"]) for measure in result["measures"])
+    lines = [f"{'':{width}}  generated     real  samples  better"]
+    lines += [
+        f"{m['name']:{width}}  {m['generated']:9.4g}{m['real']:9.4g}{m['samples']:9}  {m['better']}"
+        for m in result["measures"]
+    ]
+    return "\n".join(lines)
+
+
+def draw_labels(checkpoint: Checkpoint, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Value indices index_NA as they fall in the training set."""
+    if checkpoint.joint_prior is not None:
+        joint = checkpoint.joint_prior
+        drawn_N = rng.choice(joint.size, count, p=joint.ravel() / joint.sum())
+        return np.stack(np.unravel_index(drawn_N, joint.shape), axis=1).astype(np.int64)
+    columns = [
+        rng.choice(len(a.values), count, p=np.array(a.prior) / sum(a.prior))
+        for a in checkpoint.attributes
+    ]
+    return np.array(columns, np.int64).reshape(len(columns), count).T
+
+
+@torch.inference_mode()
+def generate(checkpoint: Checkpoint, index_NA: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Pictures image_NHWC of seeds 0 … N − 1 with the labels given."""
+    generator = checkpoint.build().fold()
+    latent_dim = checkpoint.config.latent_dim
+    z_NZ = np.stack([np.random.RandomState(i).randn(latent_dim) for i in range(len(index_NA))])
+    one_hots = [
+        np.eye(len(attribute.values), dtype=np.float32)[index_NA[:, column]]
+        for column, attribute in enumerate(checkpoint.attributes)
+    ]
+    batches = []
+    for start in range(0, len(z_NZ), BATCH):
+        rows = slice(start, start + BATCH)
+        z_BZ = torch.from_numpy(z_NZ[rows].astype(np.float32))
+        y_BL = (
+            torch.from_numpy(np.concatenate([h[rows] for h in one_hots], axis=1))
+            if one_hots
+            else None
+        )
+        batches.append(to_pixels(generator(z_BZ, y_BL)).numpy())
+    return np.concatenate(batches)
+
+
+class _SetBuilder:
+    """Looks at sets of pictures, and at the training pictures they may be copies of."""
+
+    def __init__(self, dataset: Dataset, resolution: int, advance: Advance) -> None:
+        self.dataset = dataset
+        self.training_MHWC = dataset.images(resolution)
+        self.small_MHWC = dataset.images(min(SOURCE_SIDE, resolution))
+        self.advance = advance
+        self.kept = dataset.archive.with_name(dataset.archive.name + ".cache") / "faces"
+
+    def real(self, rows_N: NDArray[np.int64]) -> PictureSet:
+        """Pictures of the archive."""
+        head = rows_N[:NOVELTY_SAMPLES]
+        sources = likely_sources(self.small_MHWC[head], self.small_MHWC, itself_N=head)
+        return PictureSet(
+            self.training_MHWC[rows_N],
+            self.dataset.index_NA[rows_N],
+            {attribute.name: attribute.values for attribute in self.dataset.attributes()},
+            face_features(self.training_MHWC[rows_N], advance=self.advance, folder=self.kept),
+            self._embedding_of(sources, folder=self.kept),
+        )
+
+    def generated(
+        self,
+        image_NHWC: NDArray[np.uint8],
+        index_NA: NDArray[np.int64],
+        attributes: tuple[Attribute, ...],
+    ) -> PictureSet:
+        """Pictures of a checkpoint."""
+        small = _shrink(image_NHWC[:NOVELTY_SAMPLES], self.small_MHWC.shape[1])
+        return PictureSet(
+            image_NHWC,
+            index_NA,
+            {attribute.name: attribute.values for attribute in attributes},
+            face_features(image_NHWC, advance=self.advance),
+            self._embedding_of(likely_sources(small, self.small_MHWC)),
+        )
+
+    def _embedding_of(
+        self, rows_M: NDArray[np.int64], folder: Path | None = None
+    ) -> NDArray[np.float64]:
+        pictures = self.training_MHWC[rows_M]
+        return face_features(pictures, advance=self.advance, folder=folder).embedding_NE
+
+
+def _shrink(image_NHWC: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    n, height, width, channels = image_NHWC.shape
+    blocks = image_NHWC.reshape(n, side, height // side, side, width // side, channels)
+    return blocks.mean(axis=(2, 4)).round().astype(np.uint8)
+
+
+def _counter(total: int, progress: Progress | None) -> Advance:
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return advance
+
+
+def _write(report: Path, result: Mapping[str, Any]) -> None:
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    partial = report.with_name(f".{report.name}.{os.getpid()}.partial")
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(report)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise EvaluationError(
+            f"The report {report} cannot be written ({error.strerror or error}): name a file in a "
+            "folder where you may write."
+        ) from error
