@@ -127,7 +127,7 @@ def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
 
     Differentiable once: nothing here needs a second derivative of the generator.
     """
-    y: Tensor = _PixelNorm.apply(x, epsilon)
+    y: Tensor = _PixelNorm.apply(x, epsilon)  # type: ignore[no-untyped-call]
     return y
 
 

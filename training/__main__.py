@@ -1,4 +1,4 @@
-"""python -m training: prepare | train | evaluate | export. Errors are one sentence and exit code 2."""
+"""python -m training: prepare, train, evaluate, export. An error is one sentence, exit code 2."""
 
 import dataclasses
 import sys
@@ -15,7 +15,6 @@ from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, TrainingError
 from training.export import export
-from training.metrics.evaluate import evaluate_checkpoint, summary
 from training.prepare import prepare
 from training.presets import PRESETS
 from training.trainer import read_run, train
@@ -100,6 +99,9 @@ def evaluate_command(
     seed: Annotated[int, typer.Option(help="Which real pictures, which labels.")] = 0,
 ) -> None:
     """Measure a checkpoint's pictures, each figure beside that of real ones."""
+    # Only this command needs the judges and their libraries.
+    from training.metrics.evaluate import evaluate_checkpoint, summary
+
     result = evaluate_checkpoint(checkpoint, data, samples=samples, seed=seed, report=report)
     console.print(summary(result))
 

@@ -112,7 +112,8 @@ def _read_evaluation(path: Path | None) -> Mapping[str, Any] | None:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"evaluation {path} cannot be read ({error}): make it with `python -m training evaluate`"
+            f"evaluation {path} cannot be read ({error}): "
+            "make it with `python -m training evaluate`"
         ) from error
     if not isinstance(data, dict):
         raise ConfigError(f"evaluation {path} is not a JSON object")

@@ -62,4 +62,5 @@ def average_decay_at(images_seen: int, batch_size: int, config: TrainConfig) -> 
     half_life = config.average_half_life_kimg * 1000
     if config.average_ramp:
         half_life = min(half_life, config.average_ramp * images_seen)
-    return 0.5 ** (batch_size / max(half_life, 1e-8))
+    decay: float = 0.5 ** (batch_size / max(half_life, 1e-8))
+    return decay

@@ -120,7 +120,7 @@ def load_newest(run: Path) -> tuple[Snapshot, list[str]]:
 
     Raises SnapshotError where the run has none that is whole.
     """
-    passed_over = []
+    passed_over: list[str] = []
     for folder in list_snapshots(run):
         try:
             return load_snapshot(folder), passed_over

@@ -5,7 +5,7 @@ Random draws are pure functions of (seed, images seen), so there is no random st
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from training.config import TrainConfig
 from training.errors import SnapshotError
 from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
 
+Network = TypeVar("Network", Generator, Discriminator)
 ADAM_BETAS = (0.0, 0.99)
 ADAM_EPSILON = 1e-8
 
@@ -38,8 +39,8 @@ class TrainingState:
     ) -> "TrainingState":
         """Fresh networks, fixed by the run's seed."""
         torch.manual_seed(config.seed)
-        generator = Generator(network).to(device, memory_format=torch.channels_last)
-        discriminator = Discriminator(network).to(device, memory_format=torch.channels_last)
+        generator = _channels_last(Generator(network).to(device))
+        discriminator = _channels_last(Discriminator(network).to(device))
         average = copy.deepcopy(generator).eval().requires_grad_(False)
         rate = config.schedule.learning_rate
         optimizer_g, optimizer_d = (
@@ -86,6 +87,12 @@ class TrainingState:
         """average ← decay · average + (1 − decay) · generator."""
         for mean, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(new, 1 - decay)
+
+
+def _channels_last(network: Network) -> Network:
+    """Lay out the weights as the fastest kernels want them."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def draw_latents(size: int, dim: int, *, images_seen: int, seed: int) -> Tensor:

@@ -88,12 +88,14 @@ def test_a_run_killed_outright_goes_on_from_its_last_snapshot(tmp_path: Path) ->
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
-        deadline = time.monotonic() + 120
-        while not list_snapshots(run):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            deadline = time.monotonic() + 200
+            while not list_snapshots(run):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
     kept = load_newest(run)[0].images_seen
     done = run_training(
         "train", "--data", archive, "--run", run, "--resume", "--kimg", kept / 1000 + 0.1

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +65,7 @@ def test_round_trip_keeps_everything(tmp_path: Path) -> None:
         "README.md",
         "samples.png",
     }
-    assert os.listdir(tmp_path) == ["tiny"]
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
 def edit(name: str, change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
@@ -152,7 +151,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(
     with pytest.raises(CheckpointError, match="No space left"):
         write(folder)
     assert load_checkpoint(folder).digest == before
-    assert os.listdir(folder.parent) == ["tiny"]
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
 
 
 def test_a_checkpoint_is_replaced_whole(folder: Path) -> None:
@@ -160,7 +159,7 @@ def test_a_checkpoint_is_replaced_whole(folder: Path) -> None:
     new = write(folder)
     assert load_checkpoint(folder).digest == new.digest
     assert not (folder / "critic.safetensors").exists()
-    assert os.listdir(folder.parent) == ["tiny"]
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
 
 
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:

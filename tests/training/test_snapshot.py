@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -72,9 +71,9 @@ def test_a_full_disk_leaves_the_snapshot_before(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(training.snapshot, "save_file", full)
-    with pytest.raises(SnapshotError, match="No space left on device.*free some space"):
+    with pytest.raises(SnapshotError, match=r"No space left on device.*free some space"):
         save_snapshot(tmp_path, snapshot(8), keep=2)
-    assert os.listdir(tmp_path / "snapshots") == ["0000000004"]
+    assert [p.name for p in (tmp_path / "snapshots").iterdir()] == ["0000000004"]
     assert load_newest(tmp_path)[0].images_seen == 4
 
 
