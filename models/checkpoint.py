@@ -130,8 +130,10 @@ def save_checkpoint(
     try:
         shutil.rmtree(holder, ignore_errors=True)
         partial.mkdir(parents=True)
-        state = {k: v.detach().cpu().to(dtype).contiguous() for k, v in _state(generator).items()}
+        weights = generator.state_dict()
+        state = {k: v.detach().cpu().to(dtype).contiguous() for k, v in weights.items()}
         save_file(state, partial / WEIGHTS)
+        (partial / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
         config = {
             "format_version": FORMAT_VERSION,
             "architecture": ARCHITECTURE,
@@ -158,10 +160,6 @@ def save_checkpoint(
     finally:
         shutil.rmtree(holder, ignore_errors=True)
     return checkpoint
-
-
-def _state(generator: Generator) -> dict[str, Tensor]:
-    return generator.state_dict()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
