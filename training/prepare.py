@@ -7,6 +7,7 @@ source gives the same bytes, however many processes worked on it.
 It knows nothing of training: batches are made from the archive by `dataset`.
 """
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -159,8 +160,9 @@ def prepare(
             f"Interrupted while {archive} was made, and nothing was written: run it again."
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
-        partial_report.unlink(missing_ok=True)
+        for leftover in (partial, partial_report):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
     return report
 
 

@@ -189,6 +189,11 @@ def test_source_is_never_overwritten(faces: Path, tmp_path: Path) -> None:
         prepare(faces, faces, resolution=8)
 
 
+def test_archive_below_a_file(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"cannot be written .* where you may write"):
+        prepare(faces, faces / "a" / "0.jpg" / "a.zip", resolution=8, workers=1)
+
+
 def test_no_workers(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="0 workers"):
         prepare(faces, tmp_path / "a.zip", resolution=8, workers=0)

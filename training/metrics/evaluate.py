@@ -5,6 +5,7 @@ stand where the generated ones do, so that each figure has the figure of perfect
 knows nothing of training runs; the measures know nothing of checkpoints.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -205,7 +206,8 @@ def _write(report: Path, result: Mapping[str, Any]) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(report)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise EvaluationError(
             f"The report {report} cannot be written ({error.strerror or error}): name a file in a "
             "folder where you may write."

@@ -4,6 +4,7 @@ Looking takes a tenth of a second a picture, so what was seen in real pictures c
 under the hash of their pixels.
 """
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -67,7 +68,7 @@ def _look(image_NHWC: NDArray[np.uint8], advance: Advance) -> FaceFeatures:
 
 def _read(path: Path) -> FaceFeatures | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return FaceFeatures(**arrays)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         return None
@@ -81,4 +82,5 @@ def _write(path: Path, features: FaceFeatures) -> None:
             np.savez(file, **asdict(features))
         partial.replace(path)
     except OSError:  # it will be looked at again, no more
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -9,19 +9,21 @@ in both. It knows nothing of the extractor.
 import numpy as np
 from numpy.typing import NDArray
 
+Distances = NDArray[np.float64]
 
-def distances_between(a_NE: NDArray[np.float64], b_ME: NDArray[np.float64]) -> NDArray[np.float64]:
+
+def distances_between(a_NE: NDArray[np.float64], b_ME: NDArray[np.float64]) -> Distances:
     """Euclidean distance of every pair, [N, M]."""
-    squared_NM = (a_NE**2).sum(axis=1)[:, None] + (b_ME**2).sum(axis=1)[None] - 2 * a_NE @ b_ME.T
-    return np.sqrt(squared_NM.clip(min=0))
+    squares = (a_NE**2).sum(axis=1)[:, None] + (b_ME**2).sum(axis=1)[None]
+    return np.sqrt((squares - 2 * a_NE @ b_ME.T).clip(min=0))
 
 
-def nearest_distance(a_NE: NDArray[np.float64], b_ME: NDArray[np.float64]) -> NDArray[np.float64]:
+def nearest_distance(a_NE: NDArray[np.float64], b_ME: NDArray[np.float64]) -> Distances:
     """From each member of a to its nearest of b, [N]."""
     return distances_between(a_NE, b_ME).min(axis=1)
 
 
-def nearest_other_distance(a_NE: NDArray[np.float64]) -> NDArray[np.float64]:
+def nearest_other_distance(a_NE: NDArray[np.float64]) -> Distances:
     """From each member of a set to its nearest other one, [N]. Small ones are repetitions."""
     distance_NN = distances_between(a_NE, a_NE)
     np.fill_diagonal(distance_NN, np.inf)
@@ -50,4 +52,4 @@ def likely_sources(
 
 
 def _flat(image_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return image_NHWC.reshape(len(image_NHWC), -1).astype(np.float32) / 255
+    return image_NHWC.reshape(len(image_NHWC), -1).astype(np.float32) / np.float32(255)

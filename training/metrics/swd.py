@@ -64,7 +64,7 @@ def _blur(image_NHWC: Images) -> Images:
         margin = [(0, 0)] * 4
         margin[axis] = (2, 2)
         windows = sliding_window_view(np.pad(image_NHWC, margin, mode="reflect"), 5, axis=axis)
-        image_NHWC = windows @ KERNEL
+        image_NHWC = np.asarray(windows @ KERNEL, np.float32)
     return image_NHWC
 
 
@@ -96,7 +96,7 @@ def _patches(
 ) -> NDArray[np.float32]:
     """Patches as descriptors [P, C·7·7], each channel brought to mean 0 and deviation 1."""
     windows = sliding_window_view(level_NHWC, (PATCH, PATCH), axis=(1, 2))
-    patch_PCHW = windows[picture_P, row_P, column_P]
+    patch_PCHW: NDArray[np.float32] = windows[picture_P, row_P, column_P]
     axes = (0, 2, 3)
     patch_PCHW = patch_PCHW - patch_PCHW.mean(axis=axes, keepdims=True)
     deviation = patch_PCHW.std(axis=axes, keepdims=True)
