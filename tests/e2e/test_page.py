@@ -72,6 +72,7 @@ def test_the_page_shows_a_face_and_says_what_it_is(page):
     shown(page)
     expect(page.get_by_text("Nobody shown here exists.")).to_be_visible()
     assert page.locator("#face").get_attribute("alt").startswith("Machine-made face")
+    assert "<" not in page.locator("main").inner_text()
     assert query(page)["seed"] == [page.get_by_label("Seed").input_value()]
 
 
