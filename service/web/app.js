@@ -6,6 +6,7 @@ const MAX_RANDOM_SEED = 1_000_000_000; // short enough to read out to somebody
 const FINE_RESOLUTION = 256; // from here on smooth scaling is sharper than whole pixels
 
 let selects = new Map(); // attribute name → its <select>
+let spoken = new Map(); // attribute name → a value from the address that only the server can read
 let resolution = 64;
 let pending = new AbortController(); // the request for the face now wanted
 
@@ -33,7 +34,9 @@ function tell(sentence = "") {
 
 /** What is asked for now: the seed and the attributes that are not left open. */
 function wanted() {
-  const labels = [...selects].filter(([, select]) => select.value).map(([name, s]) => [name, s.value]);
+  const labels = [...selects]
+    .map(([name, select]) => [name, select.value || spoken.get(name)])
+    .filter(([, value]) => value);
   return { seed: $("seed").value || "0", labels: new URLSearchParams(labels) };
 }
 
@@ -43,25 +46,32 @@ function buildControls(model) {
     const select = document.createElement("select");
     select.name = name;
     select.append(new Option("any", ""), ...values.map((value) => new Option(value, value)));
-    select.addEventListener("change", () => show({ remember: true }));
+    select.addEventListener("change", () => {
+      spoken.delete(name);
+      show({ remember: true });
+    });
     const label = document.createElement("label");
     label.append(name, select);
     $("attributes").append(label);
     selects.set(name, select);
   }
   $("attributes").hidden = selects.size === 0;
-  $("model").textContent =
-    `Model ${model.name}, ${model.resolution}×${model.resolution} pixels` +
-    (model.licence ? `, licence: ${model.licence}` : "");
+  $("model").textContent = `Model ${model.name}, ${model.resolution}×${model.resolution} pixels`;
+  $("licence").textContent = model.licence;
+  $("terms").hidden = !model.licence;
 }
 
 /** Controls ← address. An address without a seed means any face. */
 function readAddress() {
   const address = new URLSearchParams(location.search);
   $("seed").value = address.get("seed") ?? randomSeed();
+  spoken = new Map();
   for (const [name, select] of selects) {
-    select.value = address.get(name) ?? "";
-    if (select.selectedIndex < 0) select.value = "";
+    const value = address.get(name) ?? "";
+    select.value = value;
+    if (select.selectedIndex >= 0) continue;
+    select.value = "";
+    spoken.set(name, value); // such as age=34
   }
 }
 
@@ -117,8 +127,10 @@ function present(url, seed, drawn) {
   $("save").download = `face-${seed}.png`;
   for (const [name, select] of selects) {
     const value = drawn.get(name);
+    if (spoken.delete(name)) select.value = value ?? "";
     select.options[0].text = select.value || !value ? "any" : `any (${value})`;
   }
+  writeAddress({ remember: false });
   fit();
 }
 

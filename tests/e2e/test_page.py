@@ -110,6 +110,21 @@ def test_an_address_is_a_face(page):
     assert page.get_by_role("link", name="Save the picture").get_attribute("href") == shown(page)
 
 
+def test_an_address_may_say_it_in_the_servers_words(page):
+    page.goto("/?seed=7&age=34&gender=FEMALE")
+    shown(page)
+    assert page.get_by_label("age").input_value() == "30-39"
+    assert page.get_by_label("gender").input_value() == "female"
+    assert query(page) == {"seed": ["7"], "gender": ["female"], "age": ["30-39"]}
+
+
+def test_an_address_that_makes_no_sense_is_told_so(page, complaints):
+    page.goto("/?seed=7&age=old")
+    expect(page.get_by_role("alert")).to_contain_text("age=old is not known; allowed: 0-9")
+    assert ["422" in complaint for complaint in complaints] == [True]  # the browser's own
+    complaints.clear()
+
+
 def test_the_keyboard_is_enough(page):
     page.goto("/?seed=7")
     first = shown(page)
