@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import Checkpoint, CheckpointError, load_checkpoint
+from models import Checkpoint, CheckpointError, load_checkpoint, to_pixels
 from service.labels import Attribute, AttributeSpace, ModelSpec
 
 WARM_UP_STEPS = 2
@@ -71,12 +71,7 @@ class TorchEngine:
     @torch.inference_mode()
     def _run_tile(self) -> Tensor:
         y_TL = self._y_TL if self._spec.space.label_dim else None
-        return to_uint8(self._generator(self._z_TZ, y_TL)).permute(0, 2, 3, 1).contiguous()
-
-
-def to_uint8(image_BCHW: Tensor) -> Tensor:
-    """[−1, 1] → 0…255, rounded; what lies beyond the ends is clamped."""
-    return image_BCHW.add(1.0).mul_(127.5).round_().clamp_(0.0, 255.0).to(torch.uint8)
+        return to_pixels(self._generator(self._z_TZ, y_TL))
 
 
 def describe(checkpoint: Checkpoint) -> ModelSpec:
