@@ -25,7 +25,7 @@ COPY models/checkpoints /checkpoints
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     VISAGE_HOST=0.0.0.0 \
-    VISAGE_CHECKPOINT=/checkpoints/faces-64 \
+    VISAGE_CHECKPOINTS=/checkpoints/faces-64 \
     VISAGE_LOG_FORMAT=json
 USER visage
 EXPOSE 8000

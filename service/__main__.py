@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from service.engine import TorchEngine
 
             return TorchEngine.load(
-                settings.checkpoint, tile=settings.tile, threads=settings.inference_threads
+                settings.checkpoints[0], tile=settings.tile, threads=settings.inference_threads
             )
         except Exception as error:
             failures.append(error)

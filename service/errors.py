@@ -5,11 +5,19 @@ a problem document (RFC 9457).
 
 VisageError                        500  internal
 ├── SettingsError                  —    (console only: exit code 2)
+├── BadRequestError                400  bad-request
+├── UnauthorizedError              401  unauthorized
+├── AdminDisabledError             403  admin-disabled
 ├── NotFoundError                  404  not-found
 │   └── UnknownModelError          404  unknown-model
 ├── MethodNotAllowedError          405  method-not-allowed
 ├── NotAcceptableError             406  not-acceptable
+├── TooLargeError                  413  too-large
+├── UriTooLongError                414  uri-too-long
+├── UnsupportedMediaTypeError      415  unsupported-media-type
 ├── InvalidParametersError         422  invalid-parameters
+├── CheckpointRejectedError        422  checkpoint-rejected
+├── RateLimitedError               429  rate-limited         (with Retry-After)
 ├── ClientGoneError                499  client-gone          (counted; nobody reads it)
 ├── InferenceError                 500  inference-failed
 ├── UnavailableError               503  unavailable          (all with Retry-After)
@@ -56,6 +64,34 @@ class SettingsError(VisageError):
     title = "The settings are not usable"
 
 
+class BadRequestError(VisageError):
+    """The request cannot be read: its body is not what its type says."""
+
+    status = 400
+    slug = "bad-request"
+    title = "The request cannot be read"
+
+
+class UnauthorizedError(VisageError):
+    """A key or token is missing, or is none of those that count here."""
+
+    status = 401
+    slug = "unauthorized"
+    title = "A valid key is needed"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="visage"'}
+
+
+class AdminDisabledError(VisageError):
+    """Admin routes are off unless a token is configured."""
+
+    status = 403
+    slug = "admin-disabled"
+    title = "Admin routes are off"
+
+
 class NotFoundError(VisageError):
     """No such route."""
 
@@ -95,6 +131,30 @@ class NotAcceptableError(VisageError):
     title = "This format is not made here"
 
 
+class TooLargeError(VisageError):
+    """Too many items or too large a body."""
+
+    status = 413
+    slug = "too-large"
+    title = "This is more than one request may hold"
+
+
+class UriTooLongError(VisageError):
+    """The address is longer than addresses may be."""
+
+    status = 414
+    slug = "uri-too-long"
+    title = "The address is too long"
+
+
+class UnsupportedMediaTypeError(VisageError):
+    """The body's Content-Type is not one that this route reads."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "This route does not read such bodies"
+
+
 @dataclass(frozen=True)
 class InvalidParameter:
     """One parameter that is wrong, why, and what would be right."""
@@ -123,6 +183,32 @@ class InvalidParametersError(VisageError):
                 for p in self.problems
             ]
         }
+
+
+class CheckpointRejectedError(VisageError):
+    """A checkpoint that should be loaded is no good; what was served before still is."""
+
+    status = 422
+    slug = "checkpoint-rejected"
+    title = "The checkpoint was not loaded"
+
+
+class RateLimitedError(VisageError):
+    """The client's quota is used up. `headers`: the RateLimit fields; `retry_after`: seconds."""
+
+    status = 429
+    slug = "rate-limited"
+    title = "Too many requests from this client"
+
+    def __init__(
+        self, detail: str, *, retry_after: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self._headers = {**(headers or {}), "Retry-After": str(retry_after)}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
 
 
 class ClientGoneError(VisageError):

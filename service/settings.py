@@ -8,15 +8,28 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
 
 PREFIX = "VISAGE_"
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "models" / "checkpoints" / "faces-64"
+
+
+T = TypeVar("T")
+
+
+def _split(given: object) -> object:
+    """`a, b` → ("a", "b"), and nothing → ()."""
+    if isinstance(given, str):
+        return tuple(part.strip() for part in given.split(",") if part.strip())
+    return given
+
+
+CommaSeparated = Annotated[tuple[T, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -34,7 +47,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: any free one.")
-    checkpoint: Path = Field(DEFAULT_CHECKPOINT, description="Folder of the checkpoint to serve.")
+    checkpoints: CommaSeparated[Path] = Field(
+        (DEFAULT_CHECKPOINT,),
+        min_length=1,
+        description="Folders of the checkpoints to serve, separated by commas.",
+    )
+    default_model: str = Field(
+        "", description="Name of the model that answers where none is named; empty: the first."
+    )
     tile: int = Field(
         8,
         ge=1,
@@ -56,6 +76,58 @@ class Settings(BaseSettings):
     )
     drain_grace: float = Field(
         20.0, ge=0, le=600, description="Seconds to finish accepted requests after SIGTERM."
+    )
+    max_items: int = Field(
+        64, ge=1, le=10_000, description="Pictures one POST may ask for; more are refused with 413."
+    )
+    max_frames: int = Field(120, ge=2, le=1000, description="Frames of a morph, at most.")
+    max_body_bytes: int = Field(
+        8 * 2**20, ge=1024, le=2**30, description="Bytes of a request body, at most."
+    )
+    max_url_bytes: int = Field(
+        4096, ge=256, le=60_000, description="Bytes of an address with its query, at most."
+    )
+    cache_bytes: int = Field(
+        64 * 2**20, ge=0, le=2**40, description="Bytes of pictures cached in process; 0: none."
+    )
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis that replicas share, e.g. redis://localhost:6379/0; empty: none.",
+    )
+    redis_timeout: float = Field(
+        0.05, gt=0, le=5, description="Seconds Redis may take before it counts as gone."
+    )
+    redis_ttl: int = Field(
+        86_400, ge=1, le=31_536_000, description="Seconds a picture stays in Redis."
+    )
+    reservoir: int = Field(
+        16,
+        ge=0,
+        le=10_000,
+        description="Fresh faces kept ready per popular label set, made in idle time; 0: none.",
+    )
+    reservoir_label_sets: int = Field(
+        8, ge=1, le=1000, description="Label sets that have such a reservoir, at most."
+    )
+    rate_limit: str = Field(
+        "", description="Pictures per client and time, e.g. 600/minute; empty: no limit."
+    )
+    trusted_proxies: CommaSeparated[IPvAnyNetwork] = Field(
+        (), description="Networks whose X-Forwarded-For is believed, separated by commas."
+    )
+    api_keys: CommaSeparated[SecretStr] = Field(
+        (), description="Keys that clients may send as X-API-Key, separated by commas."
+    )
+    api_key_required: bool = Field(False, description="Whether pictures need one of these keys.")
+    admin_token: SecretStr = Field(
+        SecretStr(""), description="Bearer token of the admin routes; empty: they are off."
+    )
+    c2pa_certificate: Path | None = Field(
+        None, description="PEM certificate chain that signs pictures by C2PA; empty: unsigned."
+    )
+    c2pa_key: Path | None = Field(None, description="PEM private key of that certificate.")
+    tracing: bool = Field(
+        False, description="OpenTelemetry traces of every request; needs an SDK set up."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."

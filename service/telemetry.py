@@ -90,13 +90,33 @@ class Telemetry:
         self.requests_cancelled = counter(
             "requests_cancelled_total", "Requests whose client left, by stage.", "stage"
         )
+        self.cache_requests = counter(
+            "cache_requests_total", "Seeded pictures looked up in the cache.", "result"
+        )
+        self.redis_errors = counter(
+            "redis_errors_total", "Redis calls that failed or took too long.", "op"
+        )
+        self.engine_oom = counter(
+            "engine_oom_total", "Times the engine ran out of memory.", "model"
+        )
+        self.reservoir_faces = gauge(
+            "reservoir_faces", "Fresh faces made in idle time, waiting to be served.", "model"
+        )
+        self.reservoir_requests = counter(
+            "reservoir_requests_total", "Random faces asked for, by whether one waited.", "result"
+        )
+        self.device_memory = gauge("device_memory_bytes", "Memory of the inference device.", "kind")
         self.model_load = gauge("model_load_seconds", "Time the checkpoint took to load.", "model")
         self.warmup = gauge("warmup_seconds", "Time the engine took to warm up.", "model")
         self.ready = gauge("ready", "1 while pictures can be served.")
         build = gauge("build_info", "What runs here; always 1.", "version", "python")
         build.labels(version=version(), python=platform.python_version()).set(1)
-        for reason in ("queue_full", "deadline", "draining"):
+        for reason in ("queue_full", "rate_limit", "deadline", "draining"):
             self.requests_rejected.labels(reason=reason)
+        for result in ("hit", "miss", "coalesced", "error"):
+            self.cache_requests.labels(result=result)
+        for result in ("hit", "miss"):
+            self.reservoir_requests.labels(result=result)
         for stage in ("queued", "running"):
             self.requests_cancelled.labels(stage=stage)
         ProcessCollector(registry=registry)

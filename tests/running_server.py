@@ -86,7 +86,7 @@ def server_factory(folder: Path, checkpoint: Path) -> Iterator[Start]:
 
     def start(**settings: object) -> RunningServer:
         log = folder / f"server-{len(started)}.log"
-        started.append(RunningServer(log, {"checkpoint": checkpoint} | settings))
+        started.append(RunningServer(log, {"checkpoints": checkpoint} | settings))
         return started[-1]
 
     yield start

@@ -24,7 +24,7 @@ def model_card(
         "![64 uncurated samples](samples.png)",
         "*Seeds 0 to 63, labels drawn as they fall in the training set, nothing picked.*",
         "## Use",
-        f"```sh\nVISAGE_CHECKPOINT=models/checkpoints/{name} python -m service\n```",
+        f"```sh\nVISAGE_CHECKPOINTS=models/checkpoints/{name} python -m service\n```",
         "## Labels",
         _labels_table(attributes) if attributes else "None: the model is unconditional.",
         "## Training",

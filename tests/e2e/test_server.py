@@ -60,7 +60,7 @@ def refusal(server) -> str:
 
 
 def test_a_missing_checkpoint_is_one_sentence_and_exit_2(start, tmp_path):
-    assert "nowhere" in refusal(start(checkpoint=tmp_path / "nowhere"))
+    assert "nowhere" in refusal(start(checkpoints=tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "no config"])
@@ -77,7 +77,7 @@ def test_a_damaged_checkpoint_is_one_sentence_and_exit_2(
         weights.write_bytes(content[: len(content) // 2])
     else:
         (folder / "config.json").unlink()
-    sentence = refusal(start(checkpoint=folder))
+    sentence = refusal(start(checkpoints=folder))
     assert ("config.json" if damage == "no config" else "model.safetensors") in sentence
 
 

@@ -14,7 +14,7 @@ def _no_settings_of_the_machine(monkeypatch):
 def test_defaults_serve_the_shipped_checkpoint_on_this_machine_only():
     settings = load_settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
-    assert settings.checkpoint == DEFAULT_CHECKPOINT
+    assert settings.checkpoints == (DEFAULT_CHECKPOINT,)
     assert DEFAULT_CHECKPOINT.parts[-3:] == ("models", "checkpoints", "faces-64")
 
 
