@@ -1,159 +1,189 @@
-// The page: one face, named by its seed and by what was asked of it, all kept in the address.
-// Knows the service only through /v1/models and /v1/faces.
+// FRONT DOOR of the page: which face is shown, and what every part does when it changes.
+// The state is in the address; the parts know each other only through this file.
+
+import { readAddress, writeAddress } from "./address.js";
+import { buildControls, showControls } from "./controls.js";
+import { describe, face, pictureUrl, randomSeed, same } from "./face.js";
+import { bindKeys } from "./keys.js";
+import { bindKept, drawKept, redrawKept } from "./kept.js";
+import { loadModels, modelOf } from "./models.js";
+import { bindMorph, drawEnds, restoreMorph } from "./morph.js";
+import { bindNeighbours, drawNeighbours } from "./neighbours.js";
+import { prefetch } from "./net.js";
+import { isFine, isSmooth, loadPicture, rendition, roomIn, setSmooth } from "./picture.js";
+import { announce, complain, notify } from "./say.js";
+import { bindShare, drawShare } from "./share.js";
+import { bindCheck } from "./check.js";
 
 const $ = (id) => document.getElementById(id);
-const MAX_RANDOM_SEED = 1_000_000_000; // short enough to read out to somebody
-const FINE_RESOLUTION = 256; // from here on smooth scaling is sharper than whole pixels
+const MAX_KEPT = 60; // an address has to fit into a message
 
-let selects = new Map(); // attribute name → its <select>
-let spoken = new Map(); // attribute name → a value from the address that only the server can read
-let resolution = 64;
+const state = { face: null, kept: [], morph: null };
+let upcoming = null; // the face that "another" will show, fetched ahead
 let pending = new AbortController(); // the request for the face now wanted
 
-const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-const randomSeed = () => String(Math.floor(Math.random() * MAX_RANDOM_SEED));
-
-/** Fetch, waiting while the server says that it will soon be able to answer. */
-async function get(url, options = {}) {
-  for (;;) {
-    const response = await fetch(url, options);
-    if (response.ok) return response;
-    const problem = await response.json().catch(() => ({ detail: response.statusText }));
-    if (response.status !== 503) throw new Error(problem.detail);
-    tell(problem.detail);
-    await sleep(Number(response.headers.get("Retry-After")) || 1);
-    options.signal?.throwIfAborted();
-  }
-}
-
-/** Show one sentence about what is wrong, or nothing. */
-function tell(sentence = "") {
-  $("problem").textContent = sentence;
-  $("problem").hidden = !sentence;
-}
-
-/** What is asked for now: the seed and the attributes that are not left open. */
-function wanted() {
-  const labels = [...selects]
-    .map(([name, select]) => [name, select.value || spoken.get(name)])
-    .filter(([, value]) => value);
-  return { seed: $("seed").value || "0", labels: new URLSearchParams(labels) };
-}
-
-function buildControls(model) {
-  resolution = model.resolution;
-  for (const { name, values } of model.attributes) {
-    const select = document.createElement("select");
-    select.name = name;
-    select.append(new Option("any", ""), ...values.map((value) => new Option(value, value)));
-    select.addEventListener("change", () => {
-      spoken.delete(name);
-      show({ remember: true });
-    });
-    const label = document.createElement("label");
-    label.append(name, select);
-    $("attributes").append(label);
-    selects.set(name, select);
-  }
-  $("attributes").hidden = selects.size === 0;
-  $("model").textContent = `Model ${model.name}, ${model.resolution}×${model.resolution} pixels`;
-  $("licence").textContent = model.licence;
-  $("terms").hidden = !model.licence;
-}
-
-/** Controls ← address. An address without a seed means any face. */
-function readAddress() {
-  const address = new URLSearchParams(location.search);
-  $("seed").value = address.get("seed") ?? randomSeed();
-  spoken = new Map();
-  for (const [name, select] of selects) {
-    const value = address.get(name) ?? "";
-    select.value = value;
-    if (select.selectedIndex >= 0) continue;
-    select.value = "";
-    spoken.set(name, value); // such as age=34
-  }
-}
-
-/** Address ← controls; `remember` makes it a step of the browser's history. */
-function writeAddress({ remember }) {
-  const { seed, labels } = wanted();
-  const address = `?${new URLSearchParams([["seed", seed], ...labels])}`;
-  if (address === location.search) return;
-  history[remember ? "pushState" : "replaceState"](null, "", address);
-}
-
-/** As large as the frame allows; small pictures in whole multiples, so each pixel is a square. */
-function fit() {
-  const style = getComputedStyle($("frame"));
-  const room = $("frame").clientWidth - 2 * parseFloat(style.paddingLeft);
-  const fine = resolution >= FINE_RESOLUTION;
-  const side = fine ? room : Math.max(1, Math.floor(room / resolution)) * resolution;
-  $("face").classList.toggle("fine", fine);
-  $("face").style.width = `${Math.min(side, room)}px`;
-}
-
-/** Show the face that the controls ask for. */
-async function show({ remember = false } = {}) {
+/** Show `wanted`; the one before stays until its picture has been decoded. */
+async function show(wanted, { remember = false, quietly = false } = {}) {
   pending.abort();
   const mine = (pending = new AbortController());
-  const { seed, labels } = wanted();
-  const url = `/v1/faces/${encodeURIComponent(seed)}.png` + (labels.size ? `?${labels}` : "");
-  writeAddress({ remember });
+  state.face = wanted;
+  writeAddress(state, { remember });
+  showControls(wanted);
   $("frame").classList.add("busy");
   try {
-    const response = await get(url, { signal: mine.signal });
-    await response.blob(); // whole, hence in the browser's cache under this very address
-    if (mine.signal.aborted) return;
-    const drawn = new URLSearchParams(response.headers.get("X-Labels") ?? "");
-    $("face").src = url;
-    await $("face").decode().catch(() => {});
-    if (mine.signal.aborted) return;
-    present(url, seed, drawn);
+    const { image, labels } = await loadPicture(wanted, roomIn($("frame")), mine.signal);
+    complain();
+    place(image);
+    settle(labels);
+    if (!quietly) announce(describe(state.face, labels));
+    fetchAhead(mine.signal);
+    await drawNeighbours(state.face, labels, mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
-    tell(error instanceof TypeError ? "The server does not answer; is it running?" : error.message);
+    $("frame").classList.remove("busy");
+    state.face = withKnownLabels(wanted); // so that the next one is not refused for the same
+    drawParts();
+    complain(error.message);
   }
+}
+
+function withKnownLabels(wanted) {
+  const { attributes } = modelOf(wanted);
+  const known = ([name, value]) => attributes.find((each) => each.name === name)?.values.includes(value);
+  return { ...wanted, labels: Object.fromEntries(Object.entries(wanted.labels).filter(known)) };
+}
+
+/** Put the new picture over the old one, which fades out underneath. */
+function place(image) {
+  for (const old of $("frame").children) {
+    old.removeAttribute("id");
+    old.alt = "";
+    old.classList.add("leaving");
+    old.addEventListener("transitionend", () => old.remove());
+    setTimeout(() => old.remove(), 400); // where nothing moves, no transition ends
+  }
+  image.id = "face";
+  $("frame").append(image);
   $("frame").classList.remove("busy");
 }
 
-function present(url, seed, drawn) {
-  tell();
-  const words = [...drawn.values()].join(", ");
-  $("face").alt = `Machine-made face${words ? `: ${words}` : ""}`;
-  $("face").hidden = false;
-  $("caption").textContent = words || `Seed ${seed}`;
-  $("save").href = url;
-  $("save").download = `face-${seed}.png`;
-  for (const [name, select] of selects) {
-    const value = drawn.get(name);
-    if (spoken.delete(name)) select.value = value ?? "";
-    select.options[0].text = select.value || !value ? "any" : `any (${value})`;
+/** The server's spelling replaces the visitor's (age=34 is age=30-39); all parts follow. */
+function settle(labels) {
+  const given = Object.keys(state.face.labels).map((name) => [name, labels[name]]);
+  state.face = { ...state.face, labels: Object.fromEntries(given.filter(([, value]) => value)) };
+  writeAddress(state);
+  document.title = `Seed ${state.face.seed} · Visage`;
+  $("title").textContent = `Seed ${state.face.seed}`;
+  $("caption").textContent = Object.values(labels).join(", ");
+  $("smoothing").hidden = isFine(state.face);
+  showControls(state.face, labels);
+  drawParts();
+  showModel();
+}
+
+function drawParts() {
+  const isKept = state.kept.some((each) => same(each, state.face));
+  $("keep").textContent = isKept ? "Let go" : "Keep";
+  $("keep").classList.toggle("on", isKept);
+  drawShare(state.face);
+  drawKept(state.kept, state.face);
+  drawEnds(state.face, state.kept);
+}
+
+function showModel() {
+  const { name, resolution, licence } = modelOf(state.face);
+  $("model").textContent = `Model ${name}, ${resolution}×${resolution} pixels`;
+  $("licence").textContent = licence || "Its licence is not stated.";
+}
+
+/** Have the next face at hand before it is asked for. */
+async function fetchAhead(signal) {
+  const next = { ...state.face, seed: randomSeed() };
+  const { size } = rendition(next, roomIn($("frame")));
+  if (await prefetch(pictureUrl(next, { size }), signal)) upcoming = next;
+}
+
+function another() {
+  const next = { ...state.face, seed: randomSeed() };
+  const ahead = upcoming && same({ ...next, seed: upcoming.seed }, upcoming) ? upcoming : next;
+  upcoming = null;
+  show(ahead, { remember: true });
+}
+
+function keep(which = state.face) {
+  const rest = state.kept.filter((each) => !same(each, which));
+  const letGo = rest.length < state.kept.length;
+  if (!letGo && rest.length >= MAX_KEPT) {
+    notify(`${MAX_KEPT} faces are kept: let one go first.`);
+    return;
   }
-  writeAddress({ remember: false });
-  fit();
+  state.kept = letGo ? rest : [...rest, which];
+  writeAddress(state);
+  drawParts();
+  notify(`Seed ${which.seed} ${letGo ? "let go" : "kept"}; ${state.kept.length} kept.`);
+}
+
+/** Take the state from the address: all of it, or only the face where it is a step of ours. */
+function follow({ onlyFace = false } = {}) {
+  const said = readAddress();
+  if (!onlyFace) {
+    state.kept = said.kept;
+    state.morph = said.morph;
+    restoreMorph(said.morph);
+  }
+  return show(said.face.seed ? said.face : { ...said.face, seed: randomSeed() });
+}
+
+function bind() {
+  const go = (wanted) => show(wanted, { remember: true });
+  buildControls({ go, current: () => state.face });
+  bindNeighbours({ go });
+  bindKept({ go, letGo: keep });
+  bindShare();
+  bindMorph({
+    current: () => state.face,
+    changed: (morph) => {
+      state.morph = morph;
+      writeAddress(state);
+    },
+  });
+  bindCheck({ go: (seed, labels) => go(face(seed, labels)) });
+  bindKeys();
+  $("another").addEventListener("click", another);
+  $("keep").addEventListener("click", () => keep());
+  $("smooth").checked = isSmooth();
+  $("smooth").addEventListener("change", () => {
+    setSmooth($("smooth").checked);
+    redraw();
+  });
+  addEventListener("popstate", (event) => follow({ onlyFace: event.state?.ours }));
+  watchWidth();
+}
+
+/** Everything once more, at the size that now fits. */
+function redraw() {
+  redrawKept();
+  show(state.face, { quietly: true });
+}
+
+function watchWidth() {
+  let width = innerWidth * devicePixelRatio;
+  let timer;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (width === innerWidth * devicePixelRatio) return; // a phone's bars come and go
+      width = innerWidth * devicePixelRatio;
+      redraw();
+    }, 200);
+  });
 }
 
 async function start() {
-  tell();
-  $("frame").classList.add("busy");
-  const { models } = await (await get("/v1/models")).json();
-  buildControls(models.find((model) => model.default) ?? models[0]);
-  readAddress();
-  $("controls").hidden = false;
-  await show();
+  await loadModels();
+  for (const id of ["explorer", "keys", "terms"]) $(id).hidden = false;
+  bind();
+  await follow();
 }
 
-$("another").addEventListener("click", () => {
-  $("seed").value = randomSeed();
-  show({ remember: true });
-});
-$("seed").addEventListener("change", () => show({ remember: true }));
-$("controls").addEventListener("submit", (event) => event.preventDefault());
-addEventListener("popstate", () => {
-  readAddress();
-  show();
-});
-addEventListener("resize", fit);
-
-start().catch((error) => tell(`The page could not start: ${error.message}`));
+start().catch((error) => complain(`The page could not start: ${error.message}`));

@@ -1,0 +1,91 @@
+// Was this picture made here? Posts a file to the server and says what it answers, in plain words.
+
+import { describe, face } from "./face.js";
+import { ask } from "./net.js";
+import { loadPicture } from "./picture.js";
+
+const $ = (id) => document.getElementById(id);
+const PREVIEW = 96; // CSS pixels
+const MEANING = {
+  reproduced: [
+    "This server made it.",
+    "It was just made again from what it says inside, and came out the same.",
+  ],
+  claims_only: [
+    "It says it was made here, but it is not what this server makes.",
+    "It was changed or saved again after it was made, or another model made it.",
+  ],
+  unknown: [
+    "Nothing in it says that it was made here.",
+    "That is all it means: it may be a photograph, or machine-made by someone else.",
+  ],
+};
+
+let pending = new AbortController();
+let show;
+
+/** `go(seed, labels)` shows the face that a picture claims to be. */
+export function bindCheck({ go }) {
+  show = go;
+  $("file").addEventListener("change", () => {
+    if ($("file").files[0]) check($("file").files[0]);
+    $("file").value = ""; // so that the same file may be given again
+  });
+  // A picture may be dropped anywhere: letting it replace the page would lose what is there.
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+    addEventListener(kind, (event) => {
+      event.preventDefault();
+      $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
+    });
+  }
+  addEventListener("drop", ({ dataTransfer }) => {
+    if (dataTransfer.files[0]) check(dataTransfer.files[0]);
+  });
+}
+
+async function check(file) {
+  pending.abort();
+  const mine = (pending = new AbortController());
+  say("busy", "Checking …", file.name);
+  try {
+    const headers = { "Content-Type": file.type || "application/octet-stream" };
+    const answer = await ask("/v1/verify", { method: "POST", headers, body: file, signal: mine.signal });
+    const { verdict, claims, detail } = await answer.json();
+    mine.signal.throwIfAborted();
+    const [sentence, meaning] = MEANING[verdict];
+    say(verdict, sentence, verdict === "unknown" ? meaning : `${meaning} ${detail}`, file.name);
+    if (claims?.seed) await compare(claims, mine.signal);
+  } catch (error) {
+    if (!mine.signal.aborted) say("refused", "It could not be checked.", error.message, file.name);
+  }
+}
+
+function say(verdict, sentence, explanation, name = "") {
+  const strong = document.createElement("strong");
+  strong.textContent = sentence;
+  const small = document.createElement("small");
+  small.textContent = name;
+  $("verdict").dataset.verdict = verdict;
+  const paragraph = document.createElement("p");
+  paragraph.append(strong, ` ${explanation} `, small);
+  $("verdict").replaceChildren(paragraph);
+  $("verdict").scrollIntoView({ block: "nearest" });
+}
+
+/** Beside the words, what this server makes of the seed and labels that the picture claims. */
+async function compare({ seed, labels }, signal) {
+  const claimed = Object.fromEntries(new URLSearchParams(labels ?? ""));
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = `Show seed ${seed}`;
+  button.addEventListener("click", () => {
+    show(seed, claimed);
+    scrollTo({ top: 0 });
+  });
+  $("verdict").append(button);
+  const { image } = await loadPicture(face(seed, claimed), PREVIEW, signal).catch(() => ({}));
+  if (!image) return;
+  image.alt = describe(face(seed, claimed));
+  $("verdict").prepend(image);
+  $("verdict").scrollIntoView({ block: "nearest" });
+}

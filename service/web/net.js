@@ -1,0 +1,90 @@
+// Requests that wait when the server says so, and until it can be reached again.
+// Knows nothing about what is asked for.
+
+import { wait } from "./say.js";
+
+const BUSY = [429, 502, 503, 504];
+const LONGEST_WAIT = 60; // seconds
+
+let resumeAt = 0; // no request leaves before this time
+
+/** An answer that is a refusal; its message is the server's own sentence. */
+export class Refusal extends Error {
+  constructor(detail, status) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+/** Fetch; busy servers and lost connections are waited for, anything else is a Refusal. */
+export async function ask(url, options = {}) {
+  const { signal } = options;
+  for (let failures = 0; ; failures++) {
+    await pause((resumeAt - Date.now()) / 1000, signal);
+    let response;
+    try {
+      response = await fetch(url, options);
+    } catch (error) {
+      signal?.throwIfAborted();
+      await connection(failures, signal);
+      continue;
+    }
+    if (response.ok) {
+      if (Date.now() >= resumeAt) wait();
+      return response;
+    }
+    const { detail } = await response.json().catch(() => ({}));
+    signal?.throwIfAborted();
+    if (!BUSY.includes(response.status)) {
+      throw new Refusal(detail ?? `The server answers ${response.status}.`, response.status);
+    }
+    hold(Number(response.headers.get("Retry-After")) || 1, detail ?? "The server is busy.");
+  }
+}
+
+/** Fill the browser's cache with what may be wanted next; whatever goes wrong does not matter. */
+export async function prefetch(url, signal) {
+  if (Date.now() < resumeAt || !navigator.onLine) return false;
+  try {
+    const response = await fetch(url, { signal, priority: "low" });
+    await response.blob();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+/** A pause that ends early, by an AbortError, when `signal` does. */
+export function pause(seconds, signal) {
+  signal?.throwIfAborted();
+  if (seconds <= 0) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
+
+/** Let no request leave for so long; the longest such wish counts. */
+function hold(seconds, reason) {
+  const whole = Math.ceil(Math.min(seconds, LONGEST_WAIT));
+  resumeAt = Math.max(resumeAt, Date.now() + whole * 1000);
+  wait(`${reason} Trying again in ${whole} second${whole === 1 ? "" : "s"}.`);
+}
+
+async function connection(failures, signal) {
+  if (navigator.onLine) {
+    hold(Math.min(2 ** failures, 15), "The server does not answer.");
+    return;
+  }
+  wait("You are offline. This goes on by itself when you are back.");
+  await new Promise((resolve, reject) => {
+    addEventListener("online", resolve, { once: true, signal });
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
+}
+
+addEventListener("offline", () => wait("You are offline. What has been seen is still here."));
+addEventListener("online", () => wait());

@@ -1,0 +1,77 @@
+// Taking a face away: save its picture, copy its address, copy the command that fetches it.
+
+import { pictureUrl } from "./face.js";
+import { modelOf } from "./models.js";
+import { ask } from "./net.js";
+import { complain, notify } from "./say.js";
+
+const $ = (id) => document.getElementById(id);
+const SIZES = [64, 128, 256, 512, 1024];
+
+let current = null;
+let offered = null; // the resolution for which sizes are offered
+
+export function bindShare() {
+  for (const id of ["format", "size"]) $(id).addEventListener("change", () => drawShare(current));
+  $("copy-link").addEventListener("click", () => copy(location.href, "Link copied."));
+  $("copy-curl").addEventListener("click", () => copy(curl(), "Command copied."));
+  saveWhenThere($("save"));
+}
+
+/** Point "save" at the face, in the format and size chosen. */
+export function drawShare(face) {
+  current = face;
+  offerSizes(modelOf(face).resolution);
+  const format = $("format").value;
+  $("save").href = pictureUrl(face, { format, size: Number($("size").value) || undefined });
+  $("save").download = `face-${fileStem(face)}.${format}`;
+}
+
+/**
+ * A link that saves only what is there: fetched first, with the waiting and the refusals that
+ * every request gets, then saved from the browser's cache.
+ */
+export function saveWhenThere(link) {
+  let fetched = null;
+  link.addEventListener("click", async (event) => {
+    if (fetched === link.href) {
+      fetched = null;
+      return;
+    }
+    event.preventDefault();
+    const { href } = link;
+    try {
+      await (await ask(href)).blob();
+      if (link.href !== href) return;
+      fetched = href;
+      link.click();
+    } catch (error) {
+      complain(error.message);
+    }
+  });
+}
+
+export const fileStem = ({ seed }) => seed.replace(/[^A-Za-z0-9_~-]+/g, "-").slice(0, 64);
+
+function offerSizes(resolution) {
+  if (offered === resolution) return;
+  offered = resolution;
+  const others = SIZES.filter((size) => size !== resolution);
+  $("size").replaceChildren(
+    new Option(`${resolution} px`, ""),
+    ...others.map((size) => new Option(`${size} px`, size)),
+  );
+}
+
+function curl() {
+  return `curl -o ${$("save").download} '${$("save").href}'`;
+}
+
+async function copy(text, done) {
+  try {
+    await navigator.clipboard.writeText(text);
+    notify(done);
+  } catch {
+    notify(text); // no clipboard without https: show it instead
+  }
+}
