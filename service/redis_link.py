@@ -1,0 +1,122 @@
+"""The connection to Redis: every call bounded in time, and none made while Redis is gone.
+
+Knows nothing about pictures or quotas. Whoever calls must be able to do without: all that can
+go wrong is one `RedisGoneError`. The log says once when Redis goes and once when it is back;
+every call that failed is counted.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import structlog
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from service.breaker import Attempt, Breaker
+from service.errors import SettingsError
+from service.telemetry import Telemetry
+
+NAMESPACE = "visage:1"
+"""Before every key; the number changes when what is stored under them does."""
+_CONNECTIONS = 32
+"""Calls under way at once. The event loop is busy with fewer; the rest waits here, not there."""
+
+T = TypeVar("T")
+log = structlog.get_logger("service.redis")
+
+
+class RedisGoneError(Exception):
+    """Redis failed, took too long, or did so just before and is left alone. Never seen by users."""
+
+
+class RedisLink:
+    """One Redis, by address (`redis://`, `rediss://` or `unix://`). Connects when first called.
+
+    `timeout`: seconds a call may take, connecting included. SettingsError where the address is
+    none. No message holds any part of it: there may be a password in it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        telemetry: Telemetry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeout = timeout
+        self._telemetry = telemetry
+        self._clock = clock
+        self._breaker = Breaker(clock=clock)
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        self._gone_since = 0.0
+        try:
+            self.pool: ConnectionPool = ConnectionPool.from_url(
+                url,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                retry=Retry(NoBackoff(), 0),  # the breaker decides when to try again
+                protocol=2,  # all that is needed here, and no greeting to wait for
+            )
+            # Only the connection knows which options there are.
+            self.pool.make_connection()  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError):
+            raise SettingsError(
+                "VISAGE_REDIS_URL is not the address of a Redis: write "
+                "redis://user:password@host:6379/0, rediss://… for TLS, or unix:///path "
+                "(see docs/settings.md)"
+            ) from None
+        self.client: Redis = Redis(connection_pool=self.pool)
+
+    async def call(self, op: str, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` returns, or RedisGoneError; `op` names it in telemetry.
+
+        Waits up to `timeout` for its turn, if many call at once, and up to `timeout` for `work`.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._slots.acquire()
+        except TimeoutError:
+            self._telemetry.redis_errors.labels(op=op).inc()
+            raise RedisGoneError(f"{op}: no turn in time") from None
+        try:
+            attempt = self._breaker.enter()
+            if attempt is None:
+                raise RedisGoneError(f"{op}: left alone for now")
+            return await self._try(attempt, op, work)
+        finally:
+            self._slots.release()
+
+    async def aclose(self) -> None:
+        """Close every connection. A Redis that hangs is not waited for."""
+        with suppress(Exception):
+            async with asyncio.timeout(1):
+                await self.pool.aclose()
+
+    async def _try(self, attempt: Attempt, op: str, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout):
+                if attempt.is_probe:  # what waits in the pool may be as dead as the last one
+                    await self.pool.disconnect(inuse_connections=False)
+                answer = await work()
+        except Exception as error:
+            self._telemetry.redis_errors.labels(op=op).inc()
+            if self._breaker.failed(attempt):
+                self._gone_since = self._clock()
+                log.warning("redis is gone", op=op, reason=self._reason(error))
+            raise RedisGoneError(f"{op}: failed") from None
+        except BaseException:
+            self._breaker.left(attempt)
+            raise
+        if self._breaker.succeeded(attempt):
+            log.info("redis is back", seconds=round(self._clock() - self._gone_since, 2))
+        return answer
+
+    def _reason(self, error: Exception) -> str:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        password = self.pool.connection_kwargs.get("password")
+        return reason.replace(password, "…") if password else reason
