@@ -21,10 +21,12 @@ from rich.console import Console
 from models import from_pixels
 from training.config import ScheduleConfig, TrainConfig
 from training.dataset import Dataset
-from training.losses import discriminator_loss, generator_loss, r1_penalty
+from training.losses import ADVERSARIAL_LOSSES, r1_penalty
 from training.presets import PRESETS
+from training.sampler import Sampler
 from training.state import TrainingState
-from training.trainer import _use_bf16, train
+from training.steps import use_bf16
+from training.trainer import train
 
 CPU = torch.device("cpu")
 
@@ -68,17 +70,18 @@ def bare_rate(config: TrainConfig, dataset: Dataset, steps: int) -> float:
     """Images/s of the optimisation steps alone."""
     resolution, batch = config.schedule.start_resolution, config.schedule.batch_size
     state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
-    real = dataset.batch(resolution, batch, images_seen=0, seed=0, mirror=False)
+    real = Sampler(dataset, seed=0).batch(resolution, batch, images_seen=0)
     image, label = from_pixels(torch.from_numpy(real.image_BHWC)), torch.from_numpy(real.label_BL)
     z = torch.randn(batch, config.network.latent_dim)
-    bf16 = _use_bf16(config.precision, CPU)
+    bf16 = use_bf16(config.precision, CPU)
+    losses = ADVERSARIAL_LOSSES[config.loss.kind]
     seconds = 0.0
     for step in range(-1, steps):
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             fake = state.generator(z, label, resolution=resolution)
             scores = state.discriminator(image, label), state.discriminator(fake.detach(), label)
-        loss = discriminator_loss(*scores)
+        loss = losses.discriminator(*scores)
         if step % config.loss.r1_interval == 0:
             loss = loss + r1_penalty(lambda x: state.discriminator(x, label), image)
         state.optimizer_d.zero_grad()
@@ -86,7 +89,7 @@ def bare_rate(config: TrainConfig, dataset: Dataset, steps: int) -> float:
         state.optimizer_d.step()
         state.discriminator.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = generator_loss(state.discriminator(fake, label))
+            loss = losses.generator(state.discriminator(fake, label))
         state.optimizer_g.zero_grad()
         loss.backward()
         state.optimizer_g.step()

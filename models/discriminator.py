@@ -1,7 +1,14 @@
 """The progressive discriminator: (picture, label) → score. The generator, mirrored.
 
-Knows nothing about losses. Sources: arXiv 1710.10196, table 2; the label enters by projection
-(Miyato and Koyama, "cGANs with Projection Discriminator", arXiv 1802.05637).
+Knows nothing about losses. Source: Karras et al. (arXiv 1710.10196), table 2. How labels enter:
+
+- `projection`: the inner product of the last features with the embedded label joins the score
+  (Miyato and Koyama, arXiv 1802.05637);
+- `auxiliary`: the score knows no label, a second head guesses it (Odena et al., arXiv 1610.09585;
+  the official progressive GAN's way);
+- `concatenation`: the label joins the 4×4 features as constant maps, beside the minibatch
+  deviation (after Mirza and Osindero, arXiv 1411.1784, who join it to a hidden layer). Two layers
+  follow, so that what a picture shows and what its label says can meet.
 """
 
 import itertools
@@ -20,6 +27,8 @@ from models.layers import (
     minibatch_stddev,
 )
 
+CONDITIONINGS = ("projection", "auxiliary", "concatenation")
+
 
 class AnalysisBlock(nn.Module):
     """Two 3×3 convolutions, then ÷2: x_BCHW → x_BD(H/2)(W/2)."""
@@ -34,11 +43,21 @@ class AnalysisBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """D(x, y): one unbounded score per picture, large for real ones."""
+    """D(x, y): one unbounded score per picture, large for real ones.
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    `conditioning`: one of `CONDITIONINGS`; without labels all are the same network. Raises
+    ValueError for another.
+    """
+
+    def __init__(self, config: GeneratorConfig, conditioning: str = "projection") -> None:
         super().__init__()
+        if conditioning not in CONDITIONINGS:
+            raise ValueError(
+                f"conditioning is {conditioning!r}: choose one of {', '.join(CONDITIONINGS)}"
+            )
         self.config = config
+        labels = config.label_dim
+        self.label_maps = labels if conditioning == "concatenation" else 0
         channels = [config.channels(r) for r in config.resolutions]
         base = channels[0]
         self.from_rgb = nn.ModuleList(EqualizedConv2d(3, c, 1) for c in channels)
@@ -46,10 +65,13 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleList(
             AnalysisBlock(above, below) for below, above in itertools.pairwise(channels)
         )
-        self.conv = EqualizedConv2d(base + 1, base, 3)
+        self.conv = EqualizedConv2d(base + 1 + self.label_maps, base, 3)
         self.dense = EqualizedLinear(base * 16, base)
         self.score = EqualizedLinear(base, 1, gain=1.0)
-        self.project = EqualizedLinear(config.label_dim, base, 1.0) if config.label_dim else None
+        projects = labels and conditioning == "projection"
+        classifies = labels and conditioning == "auxiliary"
+        self.project = EqualizedLinear(labels, base, 1.0) if projects else None
+        self.classify = EqualizedLinear(base, labels, 1.0) if classifies else None
 
     def forward(
         self,
@@ -60,11 +82,22 @@ class Discriminator(nn.Module):
     ) -> Tensor:
         """Scores score_B for pictures at any resolution of the network.
 
+        `y_BL`: float one-hots of all attributes in a row; required where label_dim > 0.
         `alpha` in [0, 1]: share of the top resolution while it fades in, as in the generator.
         Minibatch statistics are taken over the whole batch given: score real and generated
         pictures apart.
         """
-        if (y_BL is None) != (self.project is None):
+        return self.judge(image_BCHW, y_BL, alpha=alpha)[0]
+
+    def judge(
+        self,
+        image_BCHW: Tensor,
+        y_BL: Tensor | None = None,
+        *,
+        alpha: float = 1.0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores as `forward`, and the auxiliary head's logit_BL (None without that head)."""
+        if (y_BL is None) != (self.config.label_dim == 0):
             raise ValueError(
                 f"this discriminator has label_dim {self.config.label_dim}: "
                 + ("pass y_BL" if y_BL is None else "do not pass y_BL")
@@ -76,10 +109,14 @@ class Discriminator(nn.Module):
             if i == stage - 1 and alpha < 1.0:
                 below = leaky_relu(self.from_rgb[i](downsample(image_BCHW)))
                 x = torch.lerp(below, x, alpha)
-        x = leaky_relu(self.conv(minibatch_stddev(x)))
+        x = minibatch_stddev(x)
+        if self.label_maps and y_BL is not None:
+            maps_BLHW = y_BL.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, maps_BLHW], dim=1)
+        x = leaky_relu(self.conv(x))
         features_BC = leaky_relu(self.dense(x.flatten(1)))
         score_B = self.score(features_BC).squeeze(1)
-        if self.project is not None and y_BL is not None:
+        if self.project is not None:
             inner_B = (features_BC * self.project(y_BL)).sum(dim=1)
             score_B = score_B + inner_B / math.sqrt(features_BC.shape[1])
-        return score_B
+        return score_B, None if self.classify is None else self.classify(features_BC)

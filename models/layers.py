@@ -141,6 +141,11 @@ def downsample(x_BCHW: Tensor) -> Tensor:
     return F.avg_pool2d(x_BCHW, 2)
 
 
+def stddev_group(batch: int, group_size: int = 4) -> int:
+    """How many pictures of a batch `minibatch_stddev` compares with each other."""
+    return next(g for g in range(min(group_size, batch), 0, -1) if batch % g == 0)
+
+
 def minibatch_stddev(x_BCHW: Tensor, group_size: int = 4) -> Tensor:
     """Append one map holding how much the pictures of a group differ: x_BCHW → x_B(C+1)HW.
 
@@ -148,9 +153,10 @@ def minibatch_stddev(x_BCHW: Tensor, group_size: int = 4) -> Tensor:
     multiple of `group_size`, the largest divisor of B below it is used. Source: section 3.
     """
     batch, channels, height, width = x_BCHW.shape
-    group = next(g for g in range(min(group_size, batch), 0, -1) if batch % g == 0)
-    # Variance in float32: a difference of near-equal numbers loses everything in bfloat16.
-    x_GMCHW = x_BCHW.float().reshape(group, batch // group, channels, height, width)
+    group = stddev_group(batch, group_size)
+    # At least float32: a difference of near-equal numbers loses everything in bfloat16.
+    exact_BCHW = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
+    x_GMCHW = exact_BCHW.reshape(group, batch // group, channels, height, width)
     # The formula, not `var`: that takes ten times as long over a strided first dimension.
     variance_MCHW = (x_GMCHW - x_GMCHW.mean(dim=0)).square().mean(dim=0)
     stddev_M = (variance_MCHW + 1e-8).sqrt().mean(dim=(1, 2, 3))

@@ -1,20 +1,43 @@
 """What a training run is: one frozen tree of settings that checks itself.
 
 Knows nothing about files or devices. The resolved tree lands in the run folder as `config.json`,
-so a run can always say what it was.
+so a run can always say what it was. Every field is described in docs/training.md.
 """
 
 import dataclasses
+import types
+import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from models import GeneratorConfig
+from models.discriminator import CONDITIONINGS
 from training.errors import ConfigError
+
+LOSSES = ("non_saturating", "minimax", "least_squares", "wgan_gp")
+LABEL_DRAWS = ("prior", "balanced")
+AUGMENT_MODES = ("off", "fixed", "adaptive")
+AUGMENT_KINDS = ("colour", "translation", "cutout")
 
 
 def _check(condition: bool, sentence: str) -> None:
     if not condition:
         raise ConfigError(sentence)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _check(value in choices, f"{name} is {value!r}: choose one of {', '.join(choices)}")
+
+
+def _check_bounds(config: Any, low: float, *names: str, above: bool = False) -> None:
+    """Each named number is at least `low`, or above it."""
+    for name in names:
+        value = getattr(config, name)
+        fine = value > low if above else value >= low
+        _check(
+            fine,
+            f"{name} is {value}: it must be " + (f"above {low}" if above else f"{low} or more"),
+        )
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ class ScheduleConfig:
     total_kimg: float
     """Thousand real images shown to the discriminator in the whole run."""
     start_resolution: int = 8
-    """Resolution of the first phase."""
+    """Resolution of the first phase; the network's own: no growing at all."""
     hold_kimg: float = 40.0
     """kimg at each resolution after it has faded in (the last one holds to the end)."""
     fade_kimg: float = 40.0
@@ -72,28 +95,90 @@ class ScheduleConfig:
     """Over the last this many kimg the learning rate falls to `final_learning_rate`."""
     final_learning_rate: float = 2e-4
     """Learning rate at the end of the decay."""
+    reset_adam: bool = False
+    """Forget Adam's moments at both ends of every fade, as the official code does."""
 
     def __post_init__(self) -> None:
-        _check(self.total_kimg > 0, f"total_kimg is {self.total_kimg}: it must be above 0")
-        _check(self.hold_kimg > 0, f"hold_kimg is {self.hold_kimg}: it must be above 0")
-        _check(self.fade_kimg >= 0, f"fade_kimg is {self.fade_kimg}: it must be 0 or more")
-        _check(self.learning_rate > 0, "learning_rate must be above 0")
+        _check_bounds(self, 0, "total_kimg", "hold_kimg", "learning_rate", above=True)
+        _check_bounds(self, 0, "fade_kimg", "decay_kimg", "final_learning_rate")
         sizes = [self.batch_size, *self.batch_size_by_resolution.values()]
         _check(min(sizes) > 0, f"batch sizes are {sizes}: each must be at least 1")
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Non-saturating logistic loss with lazy R1."""
+    """What both networks minimise, and what keeps the discriminator smooth."""
 
+    kind: str = "non_saturating"
+    """`non_saturating`, `minimax`, `least_squares`, or `wgan_gp`."""
     r1_gamma: float = 0.5
-    """Weight of the squared gradient on real pictures; 0: none."""
+    """Weight of the squared gradient on real pictures; 0: none. Not with wgan_gp."""
     r1_interval: int = 16
     """R1 is taken every this many steps, and weighted up by as much."""
+    gradient_penalty: float = 10.0
+    """wgan_gp alone: weight of (‖gradient‖ − 1)² between real and generated pictures."""
+    drift: float = 0.001
+    """wgan_gp alone: weight of the squared score of real pictures."""
 
     def __post_init__(self) -> None:
-        _check(self.r1_gamma >= 0, f"r1_gamma is {self.r1_gamma}: it must be 0 or more")
-        _check(self.r1_interval >= 1, f"r1_interval is {self.r1_interval}: it must be at least 1")
+        _check_choice("loss.kind", self.kind, LOSSES)
+        _check_bounds(self, 0, "r1_gamma", "gradient_penalty", "drift")
+        _check_bounds(self, 1, "r1_interval")
+        _check(
+            self.kind != "wgan_gp" or self.r1_gamma == 0,
+            f"loss.kind wgan_gp brings its own gradient penalty, and r1_gamma is {self.r1_gamma}: "
+            "set loss.r1_gamma to 0",
+        )
+
+
+@dataclass(frozen=True)
+class ConditioningConfig:
+    """How labels steer both networks; without labels nothing here matters."""
+
+    kind: str = "projection"
+    """How the discriminator uses labels: `projection`, `auxiliary` or `concatenation`."""
+    auxiliary_weight: float = 1.0
+    """auxiliary alone: weight of guessing the labels of real and generated pictures."""
+    ramp_kimg: float = 0.0
+    """Over the first this many kimg labels grow from their average into themselves."""
+    draw: str = "prior"
+    """`prior`: labels as they fall in the data; `balanced`: each combination as often."""
+
+    def __post_init__(self) -> None:
+        _check_choice("conditioning.kind", self.kind, CONDITIONINGS)
+        _check_choice("conditioning.draw", self.draw, LABEL_DRAWS)
+        _check_bounds(self, 0, "auxiliary_weight", "ramp_kimg")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Differentiable augmentation of what the discriminator sees, real and generated alike."""
+
+    mode: str = "off"
+    """`off`; `fixed`: with `probability`; `adaptive`: as often as it takes to hold `target`."""
+    kinds: tuple[str, ...] = AUGMENT_KINDS
+    """Any of `colour`, `translation`, `cutout`."""
+    probability: float = 1.0
+    """fixed alone: chance of each kind for each picture."""
+    target: float = 0.6
+    """adaptive alone: mean sign of D(real) above which augmentation grows."""
+    adaptation_kimg: float = 500.0
+    """adaptive alone: kimg in which the probability can move from 0 to 1."""
+    interval: int = 4
+    """adaptive alone: steps between adaptations."""
+    max_probability: float = 0.8
+    """adaptive alone: the probability stops here; beyond it, augmentation leaks into pictures."""
+
+    def __post_init__(self) -> None:
+        _check_choice("augment.mode", self.mode, AUGMENT_MODES)
+        for kind in self.kinds:
+            _check_choice("augment.kinds", kind, AUGMENT_KINDS)
+        for name in ("probability", "max_probability"):
+            value = getattr(self, name)
+            _check(0 <= value <= 1, f"augment.{name} is {value}: it must lie in 0 to 1")
+        _check(-1 < self.target < 1, f"augment.target is {self.target}: it must lie in -1 to 1")
+        _check_bounds(self, 0, "adaptation_kimg", above=True)
+        _check_bounds(self, 1, "interval")
 
 
 @dataclass(frozen=True)
@@ -105,22 +190,33 @@ class TrainConfig:
     network: NetworkConfig
     schedule: ScheduleConfig
     loss: LossConfig = LossConfig()
+    conditioning: ConditioningConfig = ConditioningConfig()
+    augment: AugmentConfig = AugmentConfig()
     seed: int = 0
     """Everything random in the run follows from it."""
     mirror: bool = True
     """Flip half of the real pictures left to right."""
+    holdout: int = 0
+    """This many pictures are never trained on: the discriminator's scores on them tell overfitting.
+    The same ones in every run."""
     average_half_life_kimg: float = 10.0
     """Half-life of the averaged generator."""
     average_ramp: float = 0.05
-    """Early on the half-life is at most this share of the images seen."""
+    """Early on the half-life is at most this share of the images seen; 0: no such limit."""
+    average_decay: float = 0.0
+    """Share of the average kept at every step instead, whatever the batch; 0: by half-life."""
     precision: str = "auto"
     """`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it natively."""
     snapshot_kimg: float = 10.0
     """A snapshot every this many kimg (and when the run is stopped)."""
     keep_snapshots: int = 2
-    """How many of the newest snapshots stay."""
+    """How many of the newest snapshots stay, beside the best."""
     sample_kimg: float = 10.0
     """A grid of pictures every this many kimg."""
+    metrics_kimg: float = 20.0
+    """Quick quality measures every this many kimg."""
+    metrics_samples: int = 500
+    """Pictures, real and generated, of each quick measure."""
     log_kimg: float = 1.0
     """A line in metrics.jsonl every this many kimg."""
 
@@ -130,13 +226,22 @@ class TrainConfig:
             start in self.network.generator(0).resolutions,
             f"start_resolution is {start}: choose a power of two from 4 to {end}",
         )
-        _check(
-            self.precision in ("auto", "bf16", "fp32"),
-            f"precision is {self.precision!r}: choose auto, bf16 or fp32",
-        )
+        _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         _check(self.keep_snapshots >= 2, "keep_snapshots must be at least 2: one may be damaged")
-        for name in ("average_half_life_kimg", "snapshot_kimg", "sample_kimg", "log_kimg"):
-            _check(getattr(self, name) > 0, f"{name} is {getattr(self, name)}: must be above 0")
+        _check_bounds(self, 0, "average_half_life_kimg", above=True)
+        _check_bounds(self, 0, "snapshot_kimg", "sample_kimg", above=True)
+        _check_bounds(self, 0, "metrics_kimg", "log_kimg", above=True)
+        _check_bounds(self, 0, "holdout", "average_ramp", "seed")
+        _check_bounds(self, 16, "metrics_samples")
+        _check(
+            0 <= self.average_decay < 1,
+            f"average_decay is {self.average_decay}: it must be below 1, as 0.999; 0: by half-life",
+        )
+        _check(
+            self.augment.mode != "adaptive" or self.loss.kind != "wgan_gp",
+            "augment.mode adaptive needs scores with an undecided point, which wgan_gp has not: "
+            "choose fixed, or another loss.kind",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form; `from_dict` is its inverse."""
@@ -144,17 +249,23 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TrainConfig":
-        """Read strictly: an unknown or missing field is a ConfigError."""
+        """Read strictly: an unknown field is a ConfigError, one with a default may be missing."""
         try:
-            schedule = dict(data["schedule"])
-            schedule["batch_size_by_resolution"] = {
-                int(k): v for k, v in schedule["batch_size_by_resolution"].items()
-            }
-            parts = {
-                "network": NetworkConfig(**data["network"]),
-                "schedule": ScheduleConfig(**schedule),
-                "loss": LossConfig(**data["loss"]),
-            }
-            return cls(**{**data, **parts})
-        except (KeyError, TypeError, AttributeError) as error:
+            config = _read(cls, data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a training configuration of this version: {error}") from error
+        assert isinstance(config, cls)
+        return config
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """JSON's form of a setting → the setting's own type."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        fields = {name: _read(hints.get(name, object), item) for name, item in value.items()}
+        return kind(**fields)  # type: ignore[operator]
+    if isinstance(kind, types.GenericAlias) and kind.__origin__ is dict:
+        return {int(key): item for key, item in value.items()}
+    if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
+        return tuple(value)
+    return value

@@ -1,9 +1,8 @@
-"""Dataset archive → batches of real pictures and labels at any resolution.
+"""Dataset archive → real pictures at any resolution, and their labels.
 
 The archive is decoded once; after that pictures come from uint8 memory maps, one per resolution,
-kept in a folder beside it. Which pictures a step sees is a pure function of (seed, images seen):
-there is no loader state to save, and a resumed run continues in the middle of an epoch.
-Knows nothing about networks or schedules.
+kept in a folder beside it. Knows nothing about networks or schedules, or which pictures are drawn
+when.
 """
 
 import json
@@ -51,7 +50,6 @@ class Dataset:
         self.index_NA = np.array([row for _, row in description["labels"]], dtype=np.int64)
         self.index_NA = self.index_NA.reshape(len(names), len(self._values))
         self._maps: dict[int, NDArray[np.uint8]] = {}
-        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         return len(self._names)
@@ -60,6 +58,11 @@ class Dataset:
     def label_dim(self) -> int:
         """L: the number of values of all attributes."""
         return sum(len(values) for _, values in self._values)
+
+    @property
+    def label_sizes(self) -> tuple[int, ...]:
+        """The number of values of each attribute, in the label vector's order."""
+        return tuple(len(values) for _, values in self._values)
 
     def joint_prior(self) -> NDArray[np.float64] | None:
         """Share of the pictures in each combination of values; None without attributes."""
@@ -101,38 +104,6 @@ class Dataset:
                 )
             self._maps[resolution] = np.load(path, mmap_mode="r")
         return self._maps[resolution]
-
-    def batch(
-        self, resolution: int, size: int, *, images_seen: int, seed: int, mirror: bool
-    ) -> Batch:
-        """The `size` real pictures that follow the first `images_seen` ones of a run."""
-        rows = self._rows(images_seen, size, seed)
-        image_BHWC = self.images(resolution)[rows]
-        if mirror:
-            flip_B = np.random.default_rng([seed, 1, images_seen]).random(size) < 0.5
-            image_BHWC[flip_B] = image_BHWC[flip_B, :, ::-1]
-        return Batch(image_BHWC, self.one_hot(self.index_NA[rows]))
-
-    def labels(self, size: int, *, images_seen: int, seed: int) -> NDArray[np.float32]:
-        """Labels label_BL for generated pictures, drawn as they fall in the data set."""
-        rows = np.random.default_rng([seed, 2, images_seen]).integers(len(self), size=size)
-        return self.one_hot(self.index_NA[rows])
-
-    def _rows(self, start: int, size: int, seed: int) -> NDArray[np.int64]:
-        """Positions start … start + size of an endless row of shuffled epochs."""
-        position_B = np.arange(start, start + size)
-        epoch_B, offset_B = np.divmod(position_B, len(self))
-        return np.array(
-            [self._order(seed, int(e))[o] for e, o in zip(epoch_B, offset_B, strict=True)]
-        )
-
-    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        key = (seed, epoch)
-        if key not in self._orders:
-            if len(self._orders) > 2:
-                self._orders.clear()
-            self._orders[key] = np.random.default_rng([seed, 0, epoch]).permutation(len(self))
-        return self._orders[key]
 
     def _cache_folder(self) -> Path:
         return self.archive.with_name(self.archive.name + ".cache") / self.digest[:16]

@@ -21,6 +21,13 @@ class Phase:
     """Pictures per step."""
     learning_rate: float
     """Adam's learning rate."""
+    label_influence: float = 1.0
+    """How far labels have grown into themselves: 0: all are the average label, 1: as they are."""
+
+    @property
+    def fading(self) -> bool:
+        """Whether a resolution is on its way in."""
+        return self.alpha < 1.0
 
 
 def phase_at(images_seen: int, config: TrainConfig) -> Phase:
@@ -38,7 +45,21 @@ def phase_at(images_seen: int, config: TrainConfig) -> Phase:
         alpha=alpha,
         batch_size=schedule.batch_size_by_resolution.get(resolution, schedule.batch_size),
         learning_rate=learning_rate_at(kimg, config),
+        label_influence=label_influence_at(kimg, config),
     )
+
+
+def fade_ends(before: int, after: int, config: TrainConfig) -> bool:
+    """Whether a fade begins or ends when images seen go from `before` to `after`."""
+    old, new = phase_at(before, config), phase_at(after, config)
+    return (old.resolution, old.fading) != (new.resolution, new.fading)
+
+
+def label_influence_at(kimg: float, config: TrainConfig) -> float:
+    """Linear from 0 to 1 over `ramp_kimg`. Source of the idea: Shahbazi et al., "Collapse by
+    Conditioning" (arXiv 2201.06578), who fade conditioning in where data are few."""
+    ramp = config.conditioning.ramp_kimg
+    return min(kimg / ramp, 1.0) if ramp else 1.0
 
 
 def learning_rate_at(kimg: float, config: TrainConfig) -> float:
@@ -57,8 +78,11 @@ def average_decay_at(images_seen: int, batch_size: int, config: TrainConfig) -> 
     """Share of the old averaged generator that stays in one step of `batch_size` images.
 
     The half-life is cut to a share of the images seen, so that the first, worthless weights are
-    soon forgotten. Source: Karras et al., StyleGAN2-ADA (arXiv 2006.06676), training loop.
+    soon forgotten. Source: Karras et al., StyleGAN2-ADA (arXiv 2006.06676), training loop. A fixed
+    `average_decay` takes its place, as in the progressive-GAN paper (0.999).
     """
+    if config.average_decay:
+        return config.average_decay
     half_life = config.average_half_life_kimg * 1000
     if config.average_ramp:
         half_life = min(half_life, config.average_ramp * images_seen)

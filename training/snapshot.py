@@ -50,13 +50,18 @@ def list_snapshots(run: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name), reverse=True)
 
 
-def save_snapshot(run: Path, snapshot: Snapshot, keep: int) -> Path:
-    """Write atomically, then drop all but the newest `keep`.
+def snapshot_folder(run: Path, images_seen: int) -> Path:
+    """Where the snapshot at that position is, or would be."""
+    return snapshots_folder(run) / f"{images_seen:010d}"
+
+
+def save_snapshot(run: Path, snapshot: Snapshot, keep: int, protected: int | None = None) -> Path:
+    """Write atomically, then drop all but the newest `keep` and that at `protected` images seen.
 
     Raises SnapshotError (full disk, no permission); what was there before stays untouched.
     """
     folder = snapshots_folder(run)
-    final = folder / f"{snapshot.images_seen:010d}"
+    final = snapshot_folder(run, snapshot.images_seen)
     partial = folder / f".partial-{final.name}"
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -87,7 +92,8 @@ def save_snapshot(run: Path, snapshot: Snapshot, keep: int) -> Path:
             "--resume from the snapshot before it"
         ) from error
     for old in list_snapshots(run)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+        if int(old.name) != protected:
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from models import Discriminator, Generator, GeneratorConfig
+from training.augment import Augmentation
 from training.config import TrainConfig
+from training.diagnostics import NotFiniteError
 from training.errors import SnapshotError
 from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
 
@@ -23,13 +25,14 @@ ADAM_EPSILON = 1e-8
 
 @dataclass
 class TrainingState:
-    """Both networks, the averaged generator, both optimisers, and how far the run is."""
+    """Both networks, the averaged generator, both optimisers, augmentation, and the position."""
 
     generator: Generator
     discriminator: Discriminator
     average: Generator
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam
+    augmentation: Augmentation
     images_seen: int = 0
     step: int = 0
 
@@ -40,7 +43,7 @@ class TrainingState:
         """Fresh networks, fixed by the run's seed."""
         torch.manual_seed(config.seed)
         generator = _channels_last(Generator(network).to(device))
-        discriminator = _channels_last(Discriminator(network).to(device))
+        discriminator = _channels_last(Discriminator(network, config.conditioning.kind).to(device))
         average = copy.deepcopy(generator).eval().requires_grad_(False)
         rate = config.schedule.learning_rate
         optimizer_g, optimizer_d = (
@@ -49,10 +52,15 @@ class TrainingState:
             )
             for net in (generator, discriminator)
         )
-        return cls(generator, discriminator, average, optimizer_g, optimizer_d)
+        augmentation = Augmentation.initial(config.augment)
+        return cls(generator, discriminator, average, optimizer_g, optimizer_d, augmentation)
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
-        """Everything in it, as named tensors."""
+        """Everything in it, as named tensors; `extra` is kept beside it.
+
+        Raises NotFiniteError where a weight is: such a snapshot would replace a good one.
+        """
+        self.check_finite()
         return Snapshot(
             images_seen=self.images_seen,
             step=self.step,
@@ -63,7 +71,7 @@ class TrainingState:
                 "optimizer_g": optimizer_tensors(self.optimizer_g),
                 "optimizer_d": optimizer_tensors(self.optimizer_d),
             },
-            extra=extra,
+            extra={**extra, "augmentation": self.augmentation.to_dict()},
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -80,7 +88,27 @@ class TrainingState:
                 f"the snapshot at {snapshot.images_seen} images is of another network: resume it "
                 f"with the configuration it was made with ({str(error).splitlines()[0]})"
             ) from error
+        # Snapshots from before there was augmentation have none: then it starts as configured.
+        if "augmentation" in snapshot.extra:
+            self.augmentation.restore(snapshot.extra["augmentation"])
         self.images_seen, self.step = snapshot.images_seen, snapshot.step
+
+    def check_finite(self) -> None:
+        """Raises NotFiniteError naming the first tensor that holds NaN or infinity."""
+        for network in ("generator", "discriminator", "average"):
+            for name, tensor in getattr(self, network).state_dict().items():
+                if not tensor.isfinite().all():
+                    raise NotFiniteError(f"{network}.{name}", self.images_seen)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Of both networks."""
+        for optimizer in (self.optimizer_g, self.optimizer_d):
+            optimizer.param_groups[0]["lr"] = rate
+
+    def reset_adam(self) -> None:
+        """Both optimisers forget what they have seen."""
+        self.optimizer_g.state.clear()
+        self.optimizer_d.state.clear()
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -93,12 +121,6 @@ def _channels_last(network: Network) -> Network:
     """Lay out the weights as the fastest kernels want them."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
-
-
-def draw_latents(size: int, dim: int, *, images_seen: int, seed: int) -> Tensor:
-    """Latents z_BZ ~ N(0, 1) for the step after `images_seen` images."""
-    random = np.random.default_rng([seed, 3, images_seen])
-    return torch.from_numpy(random.standard_normal((size, dim), dtype=np.float32))
 
 
 def fixed_latents(seeds: range, dim: int) -> Tensor:

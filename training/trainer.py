@@ -1,14 +1,13 @@
 """The front door of training: one visible loop from a data set to a trained run folder.
 
-A run folder holds `config.json`, `dataset.json`, `metrics.jsonl`, `tensorboard/`, `samples/` and
-`snapshots/`. Knows nothing about checkpoints or metrics of picture quality.
+A run folder holds `config.json`, `dataset.json`, `metrics.jsonl`, `best.json`, `tensorboard/`,
+`samples/` and `snapshots/`. Knows nothing about checkpoints.
 """
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -18,18 +17,40 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from models import from_pixels, to_pixels
-from models.layers import downsample, upsample
+from models import to_pixels
+from training.augment import draws
 from training.config import TrainConfig
 from training.dataset import Dataset
-from training.errors import ConfigError, SnapshotError
-from training.journal import Journal, Window
-from training.losses import discriminator_loss, generator_loss, r1_penalty
-from training.schedule import Phase, average_decay_at, phase_at
-from training.snapshot import list_snapshots, load_newest, save_snapshot
-from training.state import TrainingState, draw_latents, fixed_latents
+from training.diagnostics import overfitting_share
+from training.distributed import World
+from training.errors import ConfigError
+from training.inputs import inputs_at, prepared, ramped
+from training.journal import Journal, SilentJournal, Window
+from training.run_folder import (
+    Best,
+    newest_snapshot,
+    read_run,
+    start_run,
+    write_best,
+    write_facts,
+)
+from training.sampler import Sampler, Stream, generator_for
+from training.schedule import Phase, average_decay_at, fade_ends, phase_at
+from training.snapshot import save_snapshot
+from training.state import TrainingState, fixed_latents
+from training.steps import (
+    Setup,
+    generate,
+    mean_score,
+    step_discriminator,
+    step_generator,
+    use_bf16,
+)
+
+__all__ = ["Stop", "read_run", "train"]
 
 GRID_SEEDS = range(64)
+HELD_OUT_BATCHES = 2
 
 
 @dataclass
@@ -47,112 +68,110 @@ def train(
     device: torch.device,
     resume: bool = False,
     console: Console | None = None,
+    world: World | None = None,
 ) -> Stop:
     """Train to the end of the schedule, or until SIGINT or SIGTERM; says which.
 
     `resume` goes on from the newest whole snapshot of `run`, to the same weights as if it had
-    never stopped. Raises TrainingError, with the run's last snapshot intact.
+    never stopped. `world`: the processes that share every batch. Raises TrainingError, with the
+    run's last snapshot intact.
     """
-    console = console or Console()
+    console, world = console or Console(), world or World()
     network = config.network.generator(dataset.label_dim)
     if network.resolution > dataset.resolution:
         raise ConfigError(
             f"{dataset.archive} holds pictures of {dataset.resolution} px, the run needs "
             f"{network.resolution}: prepare it again with --resolution {network.resolution}"
         )
+    world.check(config)
+    sampler = Sampler(
+        dataset,
+        seed=config.seed,
+        mirror=config.mirror,
+        balanced=config.conditioning.draw == "balanced",
+        holdout=config.holdout,
+    )
+    setup = Setup(config, dataset.label_sizes, device, use_bf16(config.precision, device), world)
     state = TrainingState.initial(config, network, device)
-    _open_run(config, dataset, run, state, resume, console)
-    bf16 = _use_bf16(config.precision, device)
+    window, best = Window(), None
+    if resume:
+        snapshot = newest_snapshot(run, dataset, console if world.leads else Console(quiet=True))
+        state.restore(snapshot)
+        best = Best.from_dict(snapshot.extra.get("best"))
+        window = Window(state.images_seen)
+        if "window" in snapshot.extra:
+            window.restore(snapshot.extra["window"])
+    if world.leads:
+        write_facts(run, config, dataset) if resume else start_run(run, config, dataset)
+        write_best(run, best)
+        dataset.images(config.schedule.start_resolution)  # unpacked before the others look
+    world.wait()
     total_images = round(config.schedule.total_kimg * 1000)
-    grid_latents = fixed_latents(GRID_SEEDS, network.latent_dim).to(device)
-    grid_labels = dataset.labels(len(GRID_SEEDS), images_seen=0, seed=0)
-    window = Window()
+    journal = (
+        Journal(run, total_images, state.images_seen, console) if world.leads else SilentJournal()
+    )
 
-    with Journal(run, total_images, state.images_seen, console) as journal, _signals() as stop:
-        while state.images_seen < total_images and stop.signal is None:
+    with journal, _signals() as stop:
+        stopping = False
+        while state.images_seen < total_images and not stopping:
+            # Look up where in the schedule we are.
             phase = phase_at(state.images_seen, config)
+            state.set_learning_rate(phase.learning_rate)
 
-            # Set the learning rate.
-            for optimizer in (state.optimizer_g, state.optimizer_d):
-                optimizer.param_groups[0]["lr"] = phase.learning_rate
-
-            # Take the next real pictures, blended as the networks are; draw latents and labels.
-            real = dataset.batch(
-                phase.resolution,
-                phase.batch_size,
-                images_seen=state.images_seen,
-                seed=config.seed,
-                mirror=config.mirror,
+            # Take this process's share of the next real pictures, labels and latents.
+            inputs = inputs_at(
+                state.images_seen,
+                phase,
+                sampler,
+                config,
+                take=world.rows(phase.batch_size),
+                device=device,
             )
-            real_BCHW = _fade(from_pixels(torch.from_numpy(real.image_BHWC).to(device)), phase)
-            real_label_BL = _labels(real.label_BL, device)
-            fake_label_BL = _labels(
-                dataset.labels(phase.batch_size, images_seen=state.images_seen, seed=config.seed),
-                device,
-            )
-            z_BZ = draw_latents(
-                phase.batch_size,
-                network.latent_dim,
-                images_seen=state.images_seen,
-                seed=config.seed,
-            ).to(device)
 
             # Generate once: the same pictures serve the discriminator's and the generator's step.
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                fake_BCHW = state.generator(
-                    z_BZ, fake_label_BL, resolution=phase.resolution, alpha=phase.alpha
-                )
+            fake_BCHW = generate(state, inputs, phase, setup)
 
             # Step the discriminator.
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                real_score_B = state.discriminator(real_BCHW, real_label_BL, alpha=phase.alpha)
-                fake_score_B = state.discriminator(
-                    fake_BCHW.detach(), fake_label_BL, alpha=phase.alpha
-                )
-            loss_d = discriminator_loss(real_score_B, fake_score_B)
-            scalars = {
-                "loss_d": loss_d,
-                "score_real": real_score_B.float().mean(),
-                "score_fake": fake_score_B.float().mean(),
-            }
-            if config.loss.r1_gamma and state.step % config.loss.r1_interval == 0:
-                r1 = _r1(state, real_BCHW, real_label_BL, phase)
-                loss_d = loss_d + r1 * (config.loss.r1_gamma / 2 * config.loss.r1_interval)
-                scalars["r1"] = r1
-            state.optimizer_d.zero_grad()
-            loss_d.backward()
-            state.optimizer_d.step()
+            scalars = step_discriminator(state, inputs, fake_BCHW, phase, setup)
 
             # Step the generator.
-            state.discriminator.requires_grad_(False)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                fake_score_B = state.discriminator(fake_BCHW, fake_label_BL, alpha=phase.alpha)
-            loss_g = generator_loss(fake_score_B)
-            state.optimizer_g.zero_grad()
-            loss_g.backward()
-            state.optimizer_g.step()
-            state.discriminator.requires_grad_(True)
-            scalars["loss_g"] = loss_g
+            scalars |= step_generator(state, inputs, fake_BCHW, phase, setup)
 
-            # Update the averaged generator, and the position.
+            # Update the averaged generator, the augmentation and the position.
             state.update_average(average_decay_at(state.images_seen, phase.batch_size, config))
+            scalars = world.mean(scalars)
+            if "sign_real" in scalars:
+                state.augmentation.adapt(scalars["sign_real"], phase.batch_size)
             before = state.images_seen
             state.images_seen += phase.batch_size
             state.step += 1
             window.add(scalars)
+            if config.schedule.reset_adam and fade_ends(before, state.images_seen, config):
+                state.reset_adam()
 
-            # Log, show and save what is due.
-            done = state.images_seen >= total_images or stop.signal is not None
+            # Measure, log and show what is due.
+            done = state.images_seen >= total_images
             if done or _due(config.log_kimg, before, state.images_seen):
-                journal.log(state.images_seen, phase, window.take(state.images_seen))
-            if done or _due(config.sample_kimg, before, state.images_seen):
-                pixels = _sample(state, grid_latents, _labels(grid_labels, device), phase)
+                row = window.take(state.images_seen)
+                row |= _held_out(state, sampler, phase, setup, row)
+                journal.log(state.images_seen, phase, row)
+            if world.leads and (done or _due(config.sample_kimg, before, state.images_seen)):
+                pixels = _grid(state, dataset, sampler, phase, setup)
                 journal.samples(state.images_seen, pixels, network.resolution)
-            if done or _due(config.snapshot_kimg, before, state.images_seen):
-                window.take(state.images_seen)
-                save_snapshot(run, state.snapshot({}), config.keep_snapshots)
 
-        if stop.signal is not None:
+            # Save what is due.
+            stop.signal = world.largest(stop.signal or 0, device) or None
+            stopping = stop.signal is not None
+            if done or stopping or _due(config.snapshot_kimg, before, state.images_seen):
+                extra = {
+                    "window": window.to_dict(state.images_seen),
+                    "best": asdict(best) if best else None,
+                }
+                if world.leads:
+                    protected = best.images_seen if best else None
+                    save_snapshot(run, state.snapshot(extra), config.keep_snapshots, protected)
+
+        if stopping:
             journal.say(
                 f"stopped at {state.images_seen / 1000:.1f} kimg, snapshot written; "
                 "go on with --resume"
@@ -160,82 +179,43 @@ def train(
     return stop
 
 
-def read_run(run: Path) -> TrainConfig:
-    """The configuration of an existing run. Raises ConfigError where there is none."""
-    path = run / "config.json"
-    try:
-        return TrainConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{run} holds no run (no config.json): name a run folder") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error})") from error
-
-
-def _open_run(
-    config: TrainConfig,
-    dataset: Dataset,
-    run: Path,
+def _held_out(
     state: TrainingState,
-    resume: bool,
-    console: Console,
-) -> None:
-    """Make the run folder, or restore the state from it."""
-    facts = {"name": dataset.name, "digest": dataset.digest, "pictures": len(dataset)}
-    if resume:
-        known = json.loads((run / "dataset.json").read_text(encoding="utf-8"))
-        if known["digest"] != facts["digest"]:
-            raise SnapshotError(
-                f"{run} was trained on {known['name']} ({known['digest'][:12]}…), {dataset.archive}"
-                " holds other pictures: resume with the archive it started with"
-            )
-        snapshot, passed_over = load_newest(run)
-        for sentence in passed_over:
-            console.print(f"passed over: {sentence}", highlight=False)
-        state.restore(snapshot)
-        console.print(f"resumed at {state.images_seen / 1000:.1f} kimg", highlight=False)
-    elif list_snapshots(run):
-        raise ConfigError(f"{run} already holds a run: pass --resume, or choose another folder")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.json").write_text(json.dumps(config.to_dict(), indent=2))
-        (run / "dataset.json").write_text(json.dumps(facts, indent=2))
-    except OSError as error:
-        raise ConfigError(f"{run} cannot be written ({error}): choose another folder") from error
+    sampler: Sampler,
+    phase: Phase,
+    setup: Setup,
+    means: dict[str, float],
+) -> dict[str, float]:
+    """How the discriminator scores pictures it was never trained on; nothing without such."""
+    if not len(sampler.held_out_rows):
+        return {}
+    size, seen = HELD_OUT_BATCHES * phase.batch_size, state.images_seen
+    real = sampler.held_out(phase.resolution, size, images_seen=seen)
+    image_BCHW, label_BL = prepared(real, phase, sampler, setup.device)
+    random = generator_for(setup.config.seed, Stream.MEASURE, seen)
+    draw_BK = torch.from_numpy(draws(random, len(image_BCHW))).to(setup.device)
+    score = mean_score(state, image_BCHW, label_BL, draw_BK, phase, setup)
+    r_v = overfitting_share(means["score_real"], score, means["score_fake"])
+    return {"score_held_out": score, "r_v": r_v}
 
 
-def _use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bfloat16: asked for, or native to the device."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def _labels(label_BL: NDArray[np.float32], device: torch.device) -> Tensor | None:
-    """To the device; None for a data set without attributes."""
-    return torch.from_numpy(label_BL).to(device) if label_BL.shape[1] else None
-
-
-def _fade(image_BCHW: Tensor, phase: Phase) -> Tensor:
-    """Real pictures lose the detail that the fading networks cannot show yet."""
-    if phase.alpha >= 1.0:
-        return image_BCHW
-    return torch.lerp(upsample(downsample(image_BCHW)), image_BCHW, phase.alpha)
-
-
-def _r1(state: TrainingState, image_BCHW: Tensor, label_BL: Tensor | None, phase: Phase) -> Tensor:
-    return r1_penalty(
-        lambda image: state.discriminator(image, label_BL, alpha=phase.alpha), image_BCHW
-    )
+def _grid(
+    state: TrainingState, dataset: Dataset, sampler: Sampler, phase: Phase, setup: Setup
+) -> NDArray[np.uint8]:
+    """The averaged generator's pictures image_NHWC of the seeds the server would show."""
+    z_NZ = fixed_latents(GRID_SEEDS, setup.config.network.latent_dim)
+    label_NL = Sampler(dataset, seed=0).labels(len(GRID_SEEDS), images_seen=0)
+    return _sample(state, z_NZ, ramped(label_NL, phase, sampler, setup.device), phase, setup)
 
 
 @torch.no_grad()
 def _sample(
-    state: TrainingState, z_NZ: Tensor, label_NL: Tensor | None, phase: Phase
+    state: TrainingState, z_NZ: Tensor, label_NL: Tensor | None, phase: Phase, setup: Setup
 ) -> NDArray[np.uint8]:
     """The averaged generator's pictures image_NHWC, as far as it has grown."""
-    image = state.average(z_NZ, label_NL, resolution=phase.resolution, alpha=phase.alpha)
+    image = state.average(
+        z_NZ.to(setup.device), label_NL, resolution=phase.resolution, alpha=phase.alpha
+    )
     return to_pixels(image).cpu().numpy()
 
 

@@ -1,0 +1,177 @@
+"""One training step: generate once, step the discriminator, step the generator.
+
+Each function does one pass that the trainer's loop names, and returns the scalars worth logging.
+Knows nothing about files, schedules or data sets.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.augment import augment
+from training.config import TrainConfig
+from training.distributed import World
+from training.inputs import Inputs
+from training.losses import (
+    ADVERSARIAL_LOSSES,
+    AdversarialLoss,
+    classification_loss,
+    drift_penalty,
+    gradient_penalty,
+    r1_penalty,
+)
+from training.schedule import Phase
+from training.state import TrainingState
+
+Scalars = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays the same through a whole run."""
+
+    config: TrainConfig
+    label_sizes: tuple[int, ...]
+    """Number of values of each attribute, in the label vector's order."""
+    device: torch.device
+    bf16: bool
+    world: World
+
+    @property
+    def loss(self) -> AdversarialLoss:
+        """The losses both networks minimise."""
+        return ADVERSARIAL_LOSSES[self.config.loss.kind]
+
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where the run uses it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16: asked for, or native to the device."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Tensor:
+    """Generated pictures fake_BCHW, augmented; one pass serves both networks' steps."""
+    with setup.autocast():
+        fake_BCHW: Tensor = state.generator(
+            inputs.z_BZ, inputs.fake_label_BL, resolution=phase.resolution, alpha=phase.alpha
+        )
+    return augment(
+        fake_BCHW, inputs.fake_draw_BK, state.augmentation.probability, setup.config.augment
+    )
+
+
+def step_discriminator(
+    state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, phase: Phase, setup: Setup
+) -> Scalars:
+    """Score real and generated pictures, apart; move the discriminator."""
+    loss_config, undecided = setup.config.loss, setup.loss.undecided
+    fake_BCHW = fake_BCHW.detach()
+    real_BCHW = augment(
+        inputs.real_BCHW, inputs.real_draw_BK, state.augmentation.probability, setup.config.augment
+    )
+    with setup.autocast():
+        real_score_B, real_logit_BL = state.discriminator.judge(
+            real_BCHW, inputs.real_label_BL, alpha=phase.alpha
+        )
+        fake_score_B, fake_logit_BL = state.discriminator.judge(
+            fake_BCHW, inputs.fake_label_BL, alpha=phase.alpha
+        )
+    loss = setup.loss.discriminator(real_score_B, fake_score_B)
+    scalars = {
+        "loss_d": loss,
+        "score_real": real_score_B.float().mean(),
+        "score_fake": fake_score_B.float().mean(),
+    }
+    if undecided is not None:
+        scalars["sign_real"] = (real_score_B.float() - undecided).sign().mean()
+        scalars["sign_fake"] = (fake_score_B.float() - undecided).sign().mean()
+
+    def score_real(image_BCHW: Tensor) -> Tensor:
+        return state.discriminator(image_BCHW, inputs.real_label_BL, alpha=phase.alpha)
+
+    # Keep the discriminator smooth.
+    if loss_config.kind == "wgan_gp":
+        penalty = gradient_penalty(score_real, real_BCHW, fake_BCHW, inputs.mix_B)
+        drift = drift_penalty(real_score_B)
+        loss = loss + loss_config.gradient_penalty * penalty + loss_config.drift * drift
+        scalars["gradient_penalty"] = penalty
+    if loss_config.r1_gamma and state.step % loss_config.r1_interval == 0:
+        r1 = r1_penalty(score_real, real_BCHW)
+        loss = loss + r1 * (loss_config.r1_gamma / 2 * loss_config.r1_interval)
+        scalars["r1"] = r1
+
+    # Guess the labels, where it has a head for that.
+    real_guess = _guess(real_logit_BL, inputs.real_label_BL, phase, setup)
+    fake_guess = _guess(fake_logit_BL, inputs.fake_label_BL, phase, setup)
+    if real_guess is not None and fake_guess is not None:
+        loss = loss + real_guess + fake_guess
+        scalars["labels_real"], scalars["labels_fake"] = real_guess, fake_guess
+
+    _descend(loss, state.discriminator, state.optimizer_d, setup)
+    return scalars
+
+
+def step_generator(
+    state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, phase: Phase, setup: Setup
+) -> Scalars:
+    """Score the generated pictures by the moved discriminator; move the generator."""
+    state.discriminator.requires_grad_(False)
+    with setup.autocast():
+        fake_score_B, fake_logit_BL = state.discriminator.judge(
+            fake_BCHW, inputs.fake_label_BL, alpha=phase.alpha
+        )
+    loss = setup.loss.generator(fake_score_B)
+    scalars = {"loss_g": loss}
+    guess = _guess(fake_logit_BL, inputs.fake_label_BL, phase, setup)
+    if guess is not None:
+        loss = loss + guess
+    _descend(loss, state.generator, state.optimizer_g, setup)
+    state.discriminator.requires_grad_(True)
+    # Every few steps is enough to see it fade.
+    if state.step % setup.config.loss.r1_interval == 0:
+        gradients = [p.grad for p in state.generator.parameters() if p.grad is not None]
+        scalars["gradient_g"] = nn.utils.get_total_norm(gradients)
+    return scalars
+
+
+@torch.no_grad()
+def mean_score(
+    state: TrainingState,
+    real_BCHW: Tensor,
+    label_BL: Tensor | None,
+    draw_BK: Tensor,
+    phase: Phase,
+    setup: Setup,
+) -> float:
+    """Mean score of real pictures, augmented as in training."""
+    real_BCHW = augment(real_BCHW, draw_BK, state.augmentation.probability, setup.config.augment)
+    with setup.autocast():
+        score_B = state.discriminator(real_BCHW, label_BL, alpha=phase.alpha)
+    return float(score_B.float().mean())
+
+
+def _guess(
+    logit_BL: Tensor | None, label_BL: Tensor | None, phase: Phase, setup: Setup
+) -> Tensor | None:
+    """The auxiliary head's weighted loss, which the ramp lets in as it does labels."""
+    if logit_BL is None or label_BL is None:
+        return None
+    weight = setup.config.conditioning.auxiliary_weight * phase.label_influence
+    return weight * classification_loss(logit_BL, label_BL, setup.label_sizes)
+
+
+def _descend(
+    loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, setup: Setup
+) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    setup.world.average_gradients(network.parameters())
+    optimizer.step()
