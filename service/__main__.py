@@ -9,13 +9,15 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import uvicorn
 
 from service.app import create_app
-from service.batcher import Batcher, Engine
+from service.batcher import Engine
 from service.errors import SettingsError
+from service.fleet import Fleet
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
 
@@ -25,12 +27,12 @@ log = structlog.get_logger("service")
 class DrainingServer(uvicorn.Server):
     """uvicorn, but SIGTERM and Ctrl-C drain first: readiness off, queue finished, then stop.
 
-    A second signal stops at once.
+    A second signal stops at once, and so does a model that is no good at the start.
     """
 
-    def __init__(self, config: uvicorn.Config, batcher: Batcher, grace: float) -> None:
+    def __init__(self, config: uvicorn.Config, fleet: Fleet, grace: float) -> None:
         super().__init__(config)
-        self._batcher = batcher
+        self._fleet = fleet
         self._grace = grace
         self._signalled = False
         self._drain_until: float | None = None
@@ -46,10 +48,11 @@ class DrainingServer(uvicorn.Server):
         if self._signalled and self._drain_until is None:
             log.info("draining", grace=self._grace)
             self._drain_until = time.monotonic() + self._grace
-            self._batcher.drain()
+            self._fleet.drain()
+        self.should_exit |= self._fleet.start_failure is not None
         if self._drain_until is not None:
             overdue = time.monotonic() >= self._drain_until
-            self.should_exit |= overdue or self._batcher.join(0)
+            self.should_exit |= overdue or self._fleet.join(0)
         return await super().on_tick(counter)
 
 
@@ -67,22 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}): "
             "set VISAGE_HOST or VISAGE_PORT to an address that is free"
         )
-    failures: list[Exception] = []
 
-    def load_engine() -> Engine:
-        try:
-            # Importing torch takes seconds; here, /healthz answers meanwhile.
-            from service.engine import TorchEngine
+    def load_engine(folder: Path) -> Engine:
+        # Importing torch takes seconds; here, /healthz answers meanwhile.
+        from service.engine import TorchEngine
 
-            return TorchEngine.load(
-                settings.checkpoints[0], tile=settings.tile, threads=settings.inference_threads
-            )
-        except Exception as error:
-            failures.append(error)
-            server.should_exit = True
-            raise
+        return TorchEngine.load(folder, tile=settings.tile, threads=settings.inference_threads)
 
-    app = create_app(settings, load_engine)
+    try:
+        app = create_app(settings, load_engine)
+    except SettingsError as error:
+        listener.close()
+        return _refuse(str(error))
+    fleet: Fleet = app.state.fleet
     server = DrainingServer(
         uvicorn.Config(
             app,
@@ -91,14 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             server_header=False,
             timeout_graceful_shutdown=max(1, round(settings.drain_grace)),
         ),
-        app.state.batcher,
+        fleet,
         settings.drain_grace,
     )
     host, port = listener.getsockname()[:2]
     log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
     server.run(sockets=[listener])
-    if failures:
-        return _explain(failures[0])
+    if fleet.start_failure is not None:
+        return _explain(fleet.start_failure)
     log.info("stopped")
     return 0
 
@@ -108,7 +108,7 @@ def _listen(settings: Settings) -> socket.socket:
     return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
 
 
-def _explain(failure: Exception) -> int:
+def _explain(failure: BaseException) -> int:
     from models import CheckpointError
 
     if isinstance(failure, CheckpointError):

@@ -2,27 +2,40 @@
 
 Knows nothing about HTTP, seeds or PNG. The consumer owns the interface: what this stage needs
 of an engine is the `Engine` protocol here. Batches form by themselves: whatever has queued
-while the engine was busy is the next one. A failing batch fails its own requests only; an
-engine that fails time after time is given up, and readiness says so.
+while the engine was busy is the next one. While nothing waits, the engine fills the reservoir.
+The requests of a failing batch are retried once, one by one, so that only those fail that do so
+by themselves; an engine that fails time after time is given up, and readiness says so.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from service.errors import DrainingError, InferenceError, NotReadyError, VisageError
+from service.errors import (
+    DrainingError,
+    EngineOutOfMemoryError,
+    InferenceError,
+    NotReadyError,
+    VisageError,
+)
 from service.labels import ModelSpec
 from service.request_queue import Entry, Inferred, RequestQueue, settle
+from service.reservoir import Reservoir
 from service.telemetry import Telemetry
 
 FAILURES_BEFORE_DEATH = 3
-"""Failed batches in a row after which the engine counts as dead."""
+"""Batches in a row of which nothing came, after which the engine counts as dead."""
+IDLE_SECONDS = 0.02
+"""How long nobody must have asked for anything before the engine fills the reservoir."""
+PACE_MEMORY = 0.8
+"""Weight of the past in the average seconds per picture."""
 
 log = structlog.get_logger("service.batcher")
 
@@ -42,7 +55,13 @@ class Engine(Protocol):
         """Make the first request as fast as the second."""
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB. Row b depends on z_Z and y_L of row b alone, to the last bit."""
+        """image_BHWC, RGB. Row b depends on z_Z and y_L of row b alone, to the last bit.
+
+        Raises EngineOutOfMemoryError where there is not the memory for it.
+        """
+
+    def halve_tile(self) -> bool:
+        """Need less memory from now on; False where the tile is one picture already."""
 
 
 class State(Enum):
@@ -57,7 +76,10 @@ class State(Enum):
 
 
 class Batcher:
-    """Runs `load_engine()` and everything after it on a thread of its own."""
+    """Runs `load_engine()` and everything after it on a thread of its own.
+
+    `device`: held during each batch, so that several models share one device in turn.
+    """
 
     def __init__(
         self,
@@ -66,16 +88,22 @@ class Batcher:
         telemetry: Telemetry,
         *,
         batch_wait: float,
+        reservoir: Reservoir | None = None,
+        device: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._load_engine = load_engine
         self._queue = queue
         self._telemetry = telemetry
         self._batch_wait = batch_wait
+        self._reservoir = reservoir or Reservoir(0, 1, telemetry, lambda: None)
+        self._device = device or threading.Lock()
         self._spec: ModelSpec | None = None
         self._tile = 0
-        self._failure = ""
+        self._pace = 0.0
+        self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._state = State.LOADING
+        self._settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     @property
@@ -87,9 +115,19 @@ class Batcher:
         """The engine's tile; 0 before it is loaded."""
         return self._tile
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it is in the state FAILED."""
+        return self._failure
+
     def start(self) -> None:
         """Begin to load; returns at once."""
         self._thread.start()
+
+    def wait_settled(self) -> State:
+        """Block until it is loaded and warm, or never will be; the state then."""
+        self._settled.wait()
+        return self._state
 
     def drain(self) -> None:
         """Accept nothing more and finish what waits; returns at once. Safe to repeat."""
@@ -121,7 +159,8 @@ class Batcher:
         if self._state in (State.DRAINING, State.STOPPED):
             return DrainingError("The server is shutting down; ask another one, or try again.")
         if self._state is State.FAILED:
-            return NotReadyError(f"The engine has failed: {self._failure}", retry_after=30)
+            reason = str(self._failure) or type(self._failure).__name__
+            return NotReadyError(f"The engine has failed: {reason}", retry_after=30)
         return NotReadyError(f"The server is {self._state.value}; try again in a moment.")
 
     def _run(self) -> None:
@@ -134,8 +173,9 @@ class Batcher:
             return
         try:
             failures = 0
-            while batch := self._queue.take(engine.tile, wait=self._batch_wait):
-                failures = 0 if self._serve(engine, batch) else failures + 1
+            while (batch := self._next_batch(engine)) != []:
+                served = self._fill(engine) if batch is None else self._serve(engine, batch)
+                failures = 0 if served else failures + 1
                 if failures == FAILURES_BEFORE_DEATH:
                     raise RuntimeError(f"{failures} batches in a row failed")
             self._advance(State.STOPPED)
@@ -155,6 +195,7 @@ class Batcher:
         engine.warm_up()
         self._telemetry.warmup.labels(name).set(time.perf_counter() - loaded)
         self._advance(State.READY)
+        self._settled.set()
         log.info(
             "ready",
             model=engine.spec.identity,
@@ -165,30 +206,65 @@ class Batcher:
         )
         return engine
 
+    def _next_batch(self, engine: Engine) -> list[Entry] | None:
+        """What waits; None where the reservoir's turn has come; empty at the very end."""
+        while True:
+            hungry = self._reservoir.hungry and self.ready
+            batch = self._queue.take(
+                engine.tile, wait=self._batch_wait, patience=IDLE_SECONDS if hungry else None
+            )
+            if batch is not None or hungry:
+                return batch
+
     def _serve(self, engine: Engine, batch: list[Entry]) -> bool:
-        """Run one batch and settle its entries; whether it went well."""
+        """Run one batch and settle its entries; whether any picture came of it."""
         model = engine.spec.name
-        started = time.monotonic()
+        now = time.monotonic()
         for entry in batch:
-            self._telemetry.queue_wait.observe(started - entry.queued_at)
+            self._telemetry.queue_wait.observe(now - entry.queued_at)
         self._telemetry.batch_size.labels(model).observe(len(batch))
         self._telemetry.batch_fill_ratio.labels(model).observe(len(batch) / engine.tile)
         try:
-            image_BHWC = engine.generate(
-                np.stack([entry.z for entry in batch]), np.stack([entry.y for entry in batch])
-            )
-            if len(image_BHWC) != len(batch):
-                raise RuntimeError(f"{len(batch)} latents became {len(image_BHWC)} pictures")
-        except BaseException as error:
+            self._run_batch(engine, batch)
+        except Exception:
             log.exception("batch failed", pictures=len(batch))
+        except BaseException:
             settle(batch, _fail)
-            if not isinstance(error, Exception):
+            raise
+        else:
+            return True
+        return self._retry(engine, batch)
+
+    def _retry(self, engine: Engine, batch: list[Entry]) -> bool:
+        """Each entry of a failed batch once more, on its own; whether any went well."""
+        any_served = False
+        for entry in batch:
+            if entry.future.done() or entry.deadline <= time.monotonic():
+                continue
+            try:
+                self._run_batch(engine, [entry])
+            except Exception as error:
+                log.warning("picture failed again", error=str(error))
+                settle([entry], _fail)
+            except BaseException:
+                settle(batch, _fail)
                 raise
-            return False
-        seconds = time.monotonic() - started
+            else:
+                any_served = True
+        return any_served
+
+    def _run_batch(self, engine: Engine, batch: list[Entry]) -> None:
+        model = engine.spec.name
+        z_BZ, y_BL = np.stack([e.z for e in batch]), np.stack([e.y for e in batch])
+        with self._device:
+            started = time.monotonic()
+            image_BHWC = self._generate(engine, z_BZ, y_BL)
+            seconds = time.monotonic() - started
         self._telemetry.inference.labels(model).observe(seconds)
-        conditional = "true" if engine.spec.space.label_dim else "false"
-        self._telemetry.images_generated.labels(model, conditional).inc(len(batch))
+        # A short batch takes as long as a full one.
+        pace = seconds / max(engine.tile, len(batch))
+        self._pace = PACE_MEMORY * self._pace + (1 - PACE_MEMORY) * pace if self._pace else pace
+        self._queue.set_pace(self._pace)
         images = {id(entry): image for entry, image in zip(batch, image_BHWC, strict=True)}
         settle(
             batch,
@@ -196,7 +272,42 @@ class Batcher:
                 Inferred(images[id(entry)], started - entry.queued_at, seconds)
             ),
         )
+
+    def _fill(self, engine: Engine) -> bool:
+        """One tile of fresh faces for the reservoir; whether that went well."""
+        plan = self._reservoir.plan(engine.spec, engine.tile)
+        if plan is None:
+            return True
+        try:
+            with self._device:
+                image_BHWC = self._generate(engine, plan.z_BZ, plan.y_BL)
+        except Exception:
+            log.exception("filling the reservoir failed", pictures=len(plan.faces))
+            return False
+        self._reservoir.fill(plan, image_BHWC)
         return True
+
+    def _generate(
+        self, engine: Engine, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """The engine's pictures; out of memory it goes on with half the tile, and half of that."""
+        while True:
+            try:
+                image_BHWC = engine.generate(z_BZ, y_BL)
+            except EngineOutOfMemoryError as error:
+                self._telemetry.engine_oom.labels(engine.spec.name).inc()
+                if not engine.halve_tile():
+                    raise
+                # Another tile, other last bits: what is stored would not come out the same.
+                self._tile = engine.tile
+                self._reservoir.clear()
+                log.warning("out of memory: tile halved", tile=engine.tile, error=str(error))
+                continue
+            if len(image_BHWC) != len(z_BZ):
+                raise RuntimeError(f"{len(z_BZ)} latents became {len(image_BHWC)} pictures")
+            conditional = "true" if engine.spec.space.label_dim else "false"
+            self._telemetry.images_generated.labels(engine.spec.name, conditional).inc(len(z_BZ))
+            return image_BHWC
 
     def _advance(self, state: State) -> None:
         """On to `state`, except that draining ends in nothing but stopped."""
@@ -206,9 +317,10 @@ class Batcher:
 
     def _give_up(self, error: BaseException) -> None:
         with self._lock:
-            self._failure = str(error) or type(error).__name__
+            self._failure = error
             self._state = State.FAILED
         self._queue.abandon(self.refusal)
+        self._settled.set()
 
 
 def _fail(entry: Entry) -> None:

@@ -118,14 +118,14 @@ class PictureCache:
             flight.content, flight.result = await self._obtain(key, make)
             if _footprint(flight.content) <= self._pictures.maxsize:
                 self._pictures[key] = flight.content
-        except asyncio.CancelledError:
-            # Whoever still waits did not leave: then it is the server that stops.
+        except Exception as error:
+            flight.error = error
+        except BaseException:
+            # Cancelled, and whoever still waits did not leave: then it is the server that stops.
             flight.error = DrainingError(
                 "The server is shutting down; ask another one, or try again."
             )
             raise
-        except Exception as error:
-            flight.error = error
         finally:
             self._forget(key, flight)
             flight.landed.set()

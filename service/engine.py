@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, CheckpointError, load_checkpoint, to_pixels
+from service.errors import EngineOutOfMemoryError
 from service.labels import Attribute, AttributeSpace, ModelSpec
 
 WARM_UP_STEPS = 2
@@ -59,14 +60,31 @@ class TorchEngine:
             self._run_tile()
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB, for any B ≥ 1."""
+        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it."""
         tiles = []
         for start in range(0, len(z_BZ), self._tile):
             z = torch.from_numpy(z_BZ[start : start + self._tile])
             self._z_TZ[: len(z)] = z
             self._y_TL[: len(z)] = torch.from_numpy(y_BL[start : start + self._tile])
-            tiles.append(self._run_tile()[: len(z)].numpy())
+            try:
+                tiles.append(self._run_tile()[: len(z)].numpy())
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise EngineOutOfMemoryError(str(error)) from error
+            except RuntimeError as error:
+                # On a CPU torch has no class of its own for it.
+                if "can't allocate memory" not in str(error):
+                    raise
+                raise EngineOutOfMemoryError(str(error)) from error
         return np.concatenate(tiles)
+
+    def halve_tile(self) -> bool:
+        """Need less memory from now on; False where the tile is one picture already."""
+        if self._tile == 1:
+            return False
+        self._tile //= 2
+        self._z_TZ = self._z_TZ[: self._tile].clone()
+        self._y_TL = self._y_TL[: self._tile].clone()
+        return True
 
     @torch.inference_mode()
     def _run_tile(self) -> Tensor:

@@ -20,6 +20,7 @@ VisageError                        500  internal
 ├── RateLimitedError               429  rate-limited         (with Retry-After)
 ├── ClientGoneError                499  client-gone          (counted; nobody reads it)
 ├── InferenceError                 500  inference-failed
+│   └── EngineOutOfMemoryError     500  out-of-memory
 ├── UnavailableError               503  unavailable          (all with Retry-After)
 │   ├── NotReadyError              503  not-ready
 │   ├── DrainingError              503  draining
@@ -224,6 +225,13 @@ class InferenceError(VisageError):
 
     slug = "inference-failed"
     title = "The picture could not be computed"
+
+
+class EngineOutOfMemoryError(InferenceError):
+    """Even the smallest batch does not fit into the memory of the device."""
+
+    slug = "out-of-memory"
+    title = "The server ran out of memory"
 
 
 class UnavailableError(VisageError):

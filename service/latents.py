@@ -4,6 +4,7 @@ Knows nothing about models beyond the latent's length. numpy promises never to c
 stream of `RandomState`, which is why it is used here and not the newer Generator.
 """
 
+import math
 from hashlib import sha256
 
 import numpy as np
@@ -11,14 +12,23 @@ from numpy.typing import NDArray
 
 from service.params import Seed
 
+VARIATION_ANGLE = math.radians(25)
+"""How far a variation lies from its seed; two strangers are about 90° apart."""
+
 
 def latent(seed: Seed, latent_dim: int) -> NDArray[np.float32]:
     """z_Z of unit normal variance.
 
     Integers below 2^32 follow the ecosystem's convention, `RandomState(seed).randn(Z)`; greater
-    ones seed it with their two 32-bit words, text with the eight words of its SHA-256.
+    ones seed it with their two 32-bit words, text with the eight words of its SHA-256. A
+    variation turns its origin's latent a little towards that of its own text.
     """
-    return np.random.RandomState(_entropy(seed)).randn(latent_dim).astype(np.float32)
+    z_Z = np.random.RandomState(_entropy(seed)).randn(latent_dim)
+    if seed.origin is not None:
+        # Of two independent unit normals this is unit normal again, like every other latent.
+        origin_Z = latent(seed.origin, latent_dim).astype(np.float64)
+        z_Z = math.cos(VARIATION_ANGLE) * origin_Z + math.sin(VARIATION_ANGLE) * z_Z
+    return z_Z.astype(np.float32)
 
 
 def _entropy(seed: Seed) -> int | list[int]:

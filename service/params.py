@@ -17,13 +17,21 @@ from service.errors import InvalidParameter, InvalidParametersError, NotAcceptab
 
 MAX_SEED_LENGTH = 128
 MIN_SIZE, MAX_SIZE = 16, 1024
-FORMATS: Mapping[str, str] = {"png": "image/png"}
+FORMATS: Mapping[str, str] = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpeg": "image/jpeg",
+    "json": "application/json",
+}
 """Formats this server makes, best first, with their media types."""
+ALIASES: Mapping[str, str] = {"jpg": "jpeg"}
+"""Other names of formats."""
 PICTURE_PARAMETERS = ("seed", "size", "format", "model")
 """Parameter names that no attribute may have."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,19}")
 _SIZE = re.compile(r"[0-9]{1,5}")
+_VARIATION = re.compile(r"(?P<origin>.+)~[1-9][0-9]{0,3}", re.DOTALL)
 _EXTENSION = re.compile(r"(?P<seed>.*)\.(?P<format>png|webp|jpe?g|gif|avif|bmp|tiff?|svg|json)")
 
 
@@ -43,10 +51,17 @@ class Seed:
     """Which face: an integer 0…2^64−1, or any other text up to 128 characters.
 
     `number` is None for text. `7` and `007` differ: only canonical integers are integers.
+    `7~3` is the third variation of `7`, its `origin`; that one may be a variation itself.
     """
 
     text: str
     number: int | None
+    origin: "Seed | None" = None
+
+    @property
+    def root(self) -> "Seed":
+        """The seed that all the variations come from; it decides the labels."""
+        return self if self.origin is None else self.origin.root
 
     @classmethod
     def parse(cls, text: str) -> "Seed | InvalidParameter":
@@ -56,6 +71,12 @@ class Seed:
                 "seed",
                 f"A seed has 1 to {MAX_SEED_LENGTH} characters; this one has {len(text)}.",
             )
+        return cls._of(text)
+
+    @classmethod
+    def _of(cls, text: str) -> "Seed":
+        if variation := _VARIATION.fullmatch(text):
+            return cls(text, None, cls._of(variation["origin"]))
         number = int(text) if _INTEGER.fullmatch(text) else None
         return cls(text, number if number is not None and number < 2**64 else None)
 
@@ -79,6 +100,8 @@ class FaceParams:
     size: int | None
     format: str
     model: str | None
+    seeded: bool
+    """Whether the client chose the seed."""
 
 
 def split_extension(name: str) -> tuple[str, str | None]:
@@ -97,12 +120,14 @@ def parse_face(
     seed: str | None = None,
     extension: str | None = None,
     accept: str | None = None,
+    prefer: str | None = None,
 ) -> FaceParams:
     """The canonical request, or InvalidParametersError naming everything wrong with it.
 
     `seed` is the one in the path, None where the route has none; then the query may give one,
     and without either it is random. The format is that of the query, the extension or the
-    Accept header, in that order; NotAcceptableError where it is none of ours.
+    Accept header, in that order, the last giving way to `prefer` where it takes that at all;
+    NotAcceptableError where it is none of ours.
     """
     problems: list[InvalidParameter] = []
     texts = _named_once(query, attributes, problems)
@@ -111,7 +136,8 @@ def parse_face(
             InvalidParameter("seed", "The address already names the seed: leave seed= away.")
         )
     seed = texts.get("seed") if seed is None else seed
-    parsed = Seed.random() if seed is None else Seed.parse(seed)
+    seeded = seed is not None
+    parsed = Seed.parse(seed) if seed is not None else Seed.random()
     size = _size(texts["size"]) if "size" in texts else None
     given: dict[str, str] = {}
     for name in attributes.names:
@@ -121,7 +147,7 @@ def parse_face(
                 given[name] = value
             else:
                 problems.append(value)
-    format_ = texts.get("format", "").lower() or None
+    format_ = _canonical(texts["format"]) if "format" in texts else None
     if format_ is not None and format_ not in FORMATS:
         allowed = ", ".join(FORMATS)
         detail = f"format={texts['format']} is not made here; allowed: {allowed}."
@@ -129,17 +155,19 @@ def parse_face(
     problems += [p for p in (parsed, size) if isinstance(p, InvalidParameter)]
     if problems or isinstance(parsed, InvalidParameter) or isinstance(size, InvalidParameter):
         raise InvalidParametersError(problems)
-    format_ = _negotiate(format_ or extension, accept)
-    return FaceParams(parsed, given, size, format_, texts.get("model"))
+    format_ = _negotiate(format_ or extension, accept, prefer)
+    return FaceParams(parsed, given, size, format_, texts.get("model"), seeded)
 
 
-def face_key(*, digest: str, encoder: str, seed: Seed, labels: str, size: int, format_: str) -> str:
+def face_key(
+    *, digest: str, engine: str, encoder: str, seed: Seed, labels: str, size: int, format_: str
+) -> str:
     """Name of the exact bytes: 128 bits over everything they depend on, as hex.
 
     `labels` are the completed ones, so a face asked for by its full labels has the same key.
     """
     kind = "text" if seed.number is None else "integer"
-    parts = (digest, encoder, kind, str(seed), labels, str(size), format_)
+    parts = (digest, engine, encoder, kind, str(seed), labels, str(size), format_)
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -170,22 +198,26 @@ def _size(text: str) -> int | InvalidParameter:
     return InvalidParameter("size", detail, (f"{MIN_SIZE}…{MAX_SIZE}",))
 
 
-def _negotiate(wanted: str | None, accept: str | None) -> str:
+def _canonical(format_: str) -> str:
+    return ALIASES.get(format_.lower(), format_.lower())
+
+
+def _negotiate(wanted: str | None, accept: str | None, prefer: str | None) -> str:
     """The format to make: `wanted`, or the best one that the Accept header takes."""
     made = ", ".join(FORMATS)
     if wanted is not None:
-        if wanted in FORMATS:
-            return wanted
+        if _canonical(wanted) in FORMATS:
+            return _canonical(wanted)
         raise NotAcceptableError(f"Pictures are not made as {wanted} here; ask for one of: {made}.")
     if not accept:
-        return next(iter(FORMATS))
+        return prefer or next(iter(FORMATS))
     quality = {format_: _quality(media_type, accept) for format_, media_type in FORMATS.items()}
     best = max(quality, key=lambda format_: quality[format_])
     if quality[best] == 0:
         raise NotAcceptableError(
             f"The Accept header takes none of the formats made here; ask for one of: {made}."
         )
-    return best
+    return prefer if prefer is not None and quality[prefer] > 0 else best
 
 
 def _quality(media_type: str, accept: str) -> float:

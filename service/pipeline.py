@@ -1,4 +1,4 @@
-"""The story of a picture on one screen: labels → latent → queue → await → encode.
+"""The story of a picture on one screen: cache? → latent → queue → await → encode → store.
 
 Knows nothing about HTTP, and nothing about engines: it meets them only at the queue.
 """
@@ -7,17 +7,21 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.encoder import ENCODER_VERSION, encode_png
+from service.cache import PictureCache
+from service.encoder import encode, encoder_version
+from service.face_json import face_json
+from service.fleet import Served
 from service.labels import ModelSpec, label_text
 from service.latents import latent
 from service.params import FORMATS, FaceParams, Seed, face_key
-from service.provenance import text_fields
-from service.request_queue import RequestQueue
+from service.provenance import Claims
+from service.request_queue import Inferred
+from service.signing import Signer
 from service.telemetry import Telemetry
 
 
@@ -26,6 +30,7 @@ class Face:
     """A request made complete: everything its bytes depend on, before any work is done."""
 
     spec: ModelSpec
+    tile: int
     seed: Seed
     labels: Mapping[str, str]
     """A value for every attribute of the model."""
@@ -43,11 +48,17 @@ class Face:
         return label_text(self.labels)
 
     @property
+    def claims(self) -> Claims:
+        """What the picture says about itself."""
+        return Claims(seed=str(self.seed), model=self.spec.identity, labels=self.label_text)
+
+    @property
     def key(self) -> str:
         """Names the exact bytes."""
         return face_key(
             digest=self.spec.digest,
-            encoder=ENCODER_VERSION,
+            engine=f"{self.spec.engine} tile {self.tile}",
+            encoder=encoder_version(picture_format(self.format)),
             seed=self.seed,
             labels=self.label_text,
             size=self.size,
@@ -57,51 +68,127 @@ class Face:
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded face, and the seconds each stage took."""
+    """An encoded face; `seconds` each stage took, empty where none was needed."""
 
     content: bytes
-    queue_seconds: float
-    inference_seconds: float
-    encode_seconds: float
+    cache: str
+    """`hit`, `miss` or `coalesced`."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def complete(params: FaceParams, spec: ModelSpec) -> Face:
+def complete(params: FaceParams, served: Served) -> Face:
     """Fill in what the request left open: labels by the seed, size by the model."""
-    labels = spec.space.complete(params.given, params.seed.text)
-    return Face(spec, params.seed, labels, params.size or spec.resolution, params.format)
+    spec = served.spec
+    labels = spec.space.complete(params.given, params.seed.root.text)
+    size = params.size or spec.resolution
+    return Face(spec, served.tile, params.seed, labels, size, params.format)
+
+
+def picture_format(format_: str) -> str:
+    """The format of the pixels: JSON holds a PNG."""
+    return "png" if format_ == "json" else format_
 
 
 class Pipeline:
     """Makes pictures of faces. `deadline`: seconds a picture may take, queue and engine."""
 
     def __init__(
-        self, queue: RequestQueue, encoders: Executor, telemetry: Telemetry, *, deadline: float
+        self,
+        cache: PictureCache,
+        encoders: Executor,
+        telemetry: Telemetry,
+        *,
+        deadline: float,
+        signer: Signer | None = None,
     ) -> None:
-        self._queue = queue
+        self._cache = cache
+        self._signer = signer
         self._encoders = encoders
         self._telemetry = telemetry
         self._deadline = deadline
 
-    async def picture(self, face: Face) -> Picture:
-        """The bytes of `face`.
+    def etag(self, face: Face) -> str:
+        """Names the bytes of `face`; weakly where a signature puts the time into them."""
+        return f'"{face.key}"' if self._signer is None else f'W/"{face.key}"'
+
+    async def picture(self, face: Face, served: Served) -> Picture:
+        """The bytes of a seeded face: stored, in the making for somebody else, or made now.
 
         Raises QueueFullError, DeadlineError, InferenceError, NotReadyError or DrainingError.
-        Cancelling it takes the request out of the queue.
+        Cancelling it takes the request out of the queue, unless others wait for the same face.
         """
-        deadline = time.monotonic() + self._deadline
+        seconds: dict[str, float] = {}
+
+        async def make() -> bytes:
+            with served.hold():  # whoever waits for this may have come by another lease
+                z_Z = latent(face.seed, face.spec.latent_dim)
+                inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
+                return await self._encoded(face, inferred.image, seconds, inferred)
+
+        content, result = await self._cache.get_or_make(face.key, make)
+        return Picture(content, result, seconds if result == "miss" else {})
+
+    async def fresh(self, params: FaceParams, served: Served) -> tuple[Face, Picture]:
+        """A face nobody has seen: from the reservoir, or made now. Raises as `picture` does."""
+        seconds: dict[str, float] = {}
+        ready = served.reservoir.take(params.given)
+        face = complete(params, served)
+        if ready is not None and ready.image_HWC is not None:
+            face = Face(face.spec, face.tile, ready.seed, ready.labels, face.size, face.format)
+            content = await self._encoded(face, ready.image_HWC, seconds)
+            return face, Picture(content, "hit", seconds)
         z_Z = latent(face.seed, face.spec.latent_dim)
-        y_L = face.spec.space.encode(face.labels)
+        inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
+        content = await self._encoded(face, inferred.image, seconds, inferred)
+        return face, Picture(content, "miss", seconds)
 
-        inferred = await self._queue.submit(z_Z, y_L, deadline=deadline)
+    async def image(
+        self,
+        served: Served,
+        z_Z: NDArray[np.float32],
+        y_L: NDArray[np.float32],
+        *,
+        deadline: float | None = None,
+    ) -> Inferred:
+        """The bare image of one latent, not encoded; raises as `picture` does.
 
+        `deadline`: `time.monotonic()` seconds; None: as long as a picture may take, from now.
+        """
+        if deadline is None:
+            deadline = time.monotonic() + self._deadline
+        return await served.queue.submit(z_Z, y_L, deadline=deadline)
+
+    async def _encoded(
+        self,
+        face: Face,
+        image_HWC: NDArray[np.uint8],
+        seconds: dict[str, float],
+        inferred: Inferred | None = None,
+    ) -> bytes:
+        if inferred is not None:
+            seconds["queue"] = inferred.queue_seconds
+            seconds["inference"] = inferred.inference_seconds
         started = time.perf_counter()
         content = await asyncio.get_running_loop().run_in_executor(
-            self._encoders, self._encode, face, inferred.image
+            self._encoders, self._encode, face, image_HWC
         )
-        encode_seconds = time.perf_counter() - started
-        return Picture(content, inferred.queue_seconds, inferred.inference_seconds, encode_seconds)
+        seconds["encode"] = time.perf_counter() - started
+        return content
 
     def _encode(self, face: Face, image_HWC: NDArray[np.uint8]) -> bytes:
-        text = text_fields(seed=str(face.seed), model=face.spec.identity, labels=face.label_text)
         with self._telemetry.encode.labels(face.format).time():
-            return encode_png(image_HWC, text=text, size=face.size)
+            content = encode(
+                image_HWC, picture_format(face.format), claims=face.claims, size=face.size
+            )
+            if self._signer is not None:
+                content = self._signer.sign(content, FORMATS[picture_format(face.format)])
+            if face.format != "json":
+                return content
+            return face_json(
+                seed=face.seed.text,
+                model=face.spec.identity,
+                labels=face.labels,
+                size=face.size,
+                z_Z=latent(face.seed, face.spec.latent_dim),
+                png=content,
+            )

@@ -2,10 +2,11 @@
 
 Knows nothing about HTTP or engines. Each entry has a deadline. One whose caller has gone
 leaves the queue at once; one whose deadline has passed is never handed out: neither costs
-the engine anything.
+the engine anything. Who could not be served within the deadline is refused on arrival.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -55,6 +56,8 @@ class RequestQueue:
         self._entries: deque[Entry] = deque()
         self._changed = threading.Condition()
         self._closed: Refusal | None = None
+        self._nudged = False
+        self._seconds_per_entry = 0.0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -86,22 +89,36 @@ class RequestQueue:
         finally:
             self._leave(entry)
 
-    def take(self, limit: int, *, wait: float = 0.0) -> list[Entry]:
-        """Up to `limit` entries in order; blocks until there is one, [] once closed and empty.
+    def take(self, limit: int, *, wait: float = 0.0, patience: float | None = None) -> list[Entry] | None:
+        """The next 1 to `limit` live entries, in order of arrival; blocks until there are any.
 
-        Where there are fewer than `limit`, waits up to `wait` seconds for company.
+        Empty only once closed and empty. Where there are fewer than `limit`, waits up to `wait`
+        seconds for company. None when nothing came for `patience` seconds, or on a nudge.
         """
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._entries or self._closed)
+                came = self._changed.wait_for(
+                    lambda: self._entries or self._closed or self._nudged, timeout=patience
+                )
+                self._nudged = False
                 if not self._entries:
-                    return []
+                    return [] if came and self._closed else None
                 if wait > 0:
                     self._changed.wait_for(
                         lambda: len(self._entries) >= limit or self._closed, timeout=wait
                     )
                 if batch := self._pop_live(limit):
                     return batch
+
+    def nudge(self) -> None:
+        """Let a waiting `take` return None, so that its caller can look for other work."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
+
+    def set_pace(self, seconds_per_entry: float) -> None:
+        """How long the engine takes for one entry lately; newcomers are admitted by it."""
+        self._seconds_per_entry = seconds_per_entry
 
     def close(self, refusal: Refusal) -> None:
         """Accept nothing more, answering `refusal`. What waits stays."""
@@ -128,7 +145,16 @@ class RequestQueue:
                 self._telemetry.requests_rejected.labels(reason="queue_full").inc()
                 raise QueueFullError(
                     f"{self.capacity} requests are waiting already, which is as many as may; "
-                    "try again in a moment."
+                    "try again in a moment.",
+                    retry_after=max(1, math.ceil(len(self._entries) * self._seconds_per_entry / 2)),
+                )
+            seconds = len(self._entries) * self._seconds_per_entry
+            if seconds > entry.deadline - entry.queued_at:
+                self._telemetry.requests_rejected.labels(reason="deadline").inc()
+                raise QueueFullError(
+                    f"{len(self._entries)} requests are waiting already, which will take "
+                    f"{seconds:.1f} seconds, longer than a request may; try again later.",
+                    retry_after=max(1, math.ceil(seconds / 2)),
                 )
             self._entries.append(entry)
             self._changed.notify()

@@ -7,10 +7,11 @@ docs/settings.md lists them all, and a test fails when one is missing there.
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
@@ -112,7 +113,7 @@ class Settings(BaseSettings):
     rate_limit: str = Field(
         "", description="Pictures per client and time, e.g. 600/minute; empty: no limit."
     )
-    trusted_proxies: CommaSeparated[IPvAnyNetwork] = Field(
+    trusted_proxies: CommaSeparated[IPv4Network | IPv6Network] = Field(
         (), description="Networks whose X-Forwarded-For is believed, separated by commas."
     )
     api_keys: CommaSeparated[SecretStr] = Field(

@@ -8,7 +8,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from importlib import metadata
 
 import structlog
@@ -121,10 +121,16 @@ class Telemetry:
             self.requests_cancelled.labels(stage=stage)
         ProcessCollector(registry=registry)
 
-    def watch(self, *, queue: Sized, capacity: int, ready: Callable[[], bool]) -> None:
+    def watch(
+        self,
+        *,
+        queue_depth: Callable[[], int],
+        queue_capacity: Callable[[], int],
+        ready: Callable[[], bool],
+    ) -> None:
         """Read these whenever somebody scrapes."""
-        self.queue_depth.set_function(lambda: len(queue))
-        self.queue_capacity.set(capacity)
+        self.queue_depth.set_function(queue_depth)
+        self.queue_capacity.set_function(queue_capacity)
         self.ready.set_function(lambda: float(ready()))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:

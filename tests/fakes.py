@@ -52,6 +52,12 @@ class FakeEngine:
     def warm_up(self) -> None:
         self.threads.add(threading.get_ident())
 
+    def halve_tile(self) -> bool:
+        if self.tile == 1:
+            return False
+        self.tile //= 2
+        return True
+
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
         self.threads.add(threading.get_ident())
         self.batches.append(len(z_BZ))

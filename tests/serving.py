@@ -1,6 +1,7 @@
 """The whole app over a fake engine, spoken to in-process, without a socket."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -21,19 +22,26 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def serve(
-    load_engine: Callable[[], Engine] = FakeEngine,
+    load_engine: Callable[..., Engine] = FakeEngine,
     *,
     until: State | None = State.READY,
     **settings: object,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a running app; `client.app` is the app. Waits for the state `until`."""
-    app = create_app(Settings(drain_grace=5, **settings), load_engine)  # type: ignore[arg-type]
+    """A client of a running app; `client.app` is the app. Waits for the state `until`.
+
+    `load_engine` takes the folder, or nothing. There is no reservoir unless a setting says so:
+    what the engine does is then only what the test asks for.
+    """
+    takes_folder = bool(inspect.signature(load_engine).parameters) and load_engine is not FakeEngine
+    load = load_engine if takes_folder else lambda _: load_engine()
+    fields = {"drain_grace": 5, "reservoir": 0, "checkpoints": "fake-16"} | settings
+    app = create_app(Settings(**fields), load)
     async with app.router.lifespan_context(app) as state:
         transport = httpx.ASGITransport(_with_state(app, state), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://visage") as client:
             client.app = app  # type: ignore[attr-defined]
             if until is not None:
-                await eventually(lambda: app.state.batcher.state is until)
+                await eventually(lambda: app.state.fleet.state is until)
             yield client
 
 

@@ -173,7 +173,7 @@ async def test_an_unknown_value_lists_the_known_ones(client):
     assert "male, female" in body["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/faces/7.webp", "/v1/faces/7.jpg", "/v1/faces/7.json"])
+@pytest.mark.parametrize("path", ["/v1/faces/7.gif", "/v1/faces/7.avif", "/v1/faces/7.bmp"])
 async def test_formats_not_made_here_are_406(client, path):
     assert "png" in problem(await client.get(path), 406, "not-acceptable")["detail"]
 
@@ -229,7 +229,7 @@ async def test_an_unforeseen_error_is_a_problem_with_the_request_id(client, monk
     def fail(*_, **__):
         raise ZeroDivisionError("unforeseen")
 
-    monkeypatch.setattr("service.routes.complete", fail)
+    monkeypatch.setattr("service.routes.faces.complete", fail)
     with capture_logs() as logs:
         answer = await client.get("/image", headers={"X-Request-ID": "abc-1"})
     assert "abc-1" in problem(answer, 500, "internal")["detail"]
@@ -287,7 +287,7 @@ async def test_while_loading_the_process_is_alive_but_not_ready():
         assert (await client.get("/")).status_code == 200
         assert sample_of(client)("visage_ready") == 0
         loaded.set()
-        await eventually(lambda: client.app.state.batcher.ready)
+        await eventually(lambda: client.app.state.fleet.ready)
         assert (await client.get("/readyz")).json() == {"status": "ready"}
         assert sample_of(client)("visage_ready") == 1
 
@@ -301,14 +301,14 @@ async def test_a_dead_engine_shows_in_readyz_but_the_process_lives():
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_failed_batch_is_500_for_its_own_requests():
-    failing = iter([True, False])
+async def test_a_picture_that_cannot_be_computed_is_500():
+    failing = iter([True, True, False])
 
-    def once(size):
+    def twice(size):
         if next(failing):
             raise RuntimeError("secret detail")
 
-    async with serve(lambda: FakeEngine(before_batch=once)) as client:
+    async with serve(lambda: FakeEngine(before_batch=twice)) as client:
         answer = await client.get("/image")
         problem(answer, 500, "inference-failed")
         assert "secret detail" not in answer.text
@@ -388,7 +388,7 @@ async def test_draining_finishes_what_was_accepted_and_refuses_the_rest():
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting = asyncio.create_task(client.get("/image"))
         await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
-        client.app.state.batcher.drain()
+        client.app.state.fleet.drain()
         for path in ("/readyz", "/image"):
             answer = await client.get(path)
             problem(answer, 503, "draining")

@@ -8,7 +8,7 @@ from fakes import FakeEngine, Gate, face_spec
 from serving import eventually
 
 from service.batcher import FAILURES_BEFORE_DEATH, Batcher, State
-from service.errors import DrainingError, InferenceError, NotReadyError
+from service.errors import DrainingError, EngineOutOfMemoryError, InferenceError, NotReadyError
 from service.request_queue import RequestQueue
 from service.telemetry import Telemetry
 
@@ -100,26 +100,65 @@ async def test_cancelled_and_expired_requests_never_reach_the_engine():
     assert [z[0] for z in engine.seen] == [0, 2]
 
 
-async def test_a_failing_batch_fails_its_own_waiters_only():
+POISON = 3.0
+
+
+async def batch_of_five_behind_a_gate(fail):
+    """Latents 1…5 queue while 0 runs; `fail(z_BZ)` says whether the engine raises."""
     gate = Gate()
-    poison = True
 
-    def before(size):
-        nonlocal poison
-        gate(size)
-        if size == 4 and poison:
-            poison = False
-            raise RuntimeError("no more memory")
+    class Failing(FakeEngine):
+        def generate(self, z_BZ, y_BL):
+            image_BHWC = super().generate(z_BZ, y_BL)
+            if fail(z_BZ):
+                raise RuntimeError("it cannot do that")
+            return image_BHWC
 
-    engine = FakeEngine(tile=4, before_batch=before)
+    engine = Failing(tile=4, before_batch=gate)
     rig = await Rig(lambda: engine).ready()
     first = rig.submit(0)
     await asyncio.to_thread(gate.arrived.wait, 20)
     rest = await rig.queued(1, 2, 3, 4, 5)
     gate.open()
-    results = await gathered([first, *rest])
-    assert [isinstance(r, InferenceError) for r in results] == [False, *[True] * 4, False]
+    return rig, engine, await gathered([first, *rest])
+
+
+async def test_only_the_picture_that_cannot_be_computed_fails():
+    rig, engine, results = await batch_of_five_behind_a_gate(lambda z_BZ: (z_BZ == POISON).any())
+    assert [isinstance(r, InferenceError) for r in results] == [False] * 3 + [True] + [False] * 2
+    assert engine.batches == [1, 4, 1, 1, 1, 1, 1]
     assert rig.batcher.state is State.READY
+
+
+async def test_a_passing_trouble_fails_nobody():
+    troubles = iter([False, True])
+    _, _, results = await batch_of_five_behind_a_gate(lambda z_BZ: next(troubles, False))
+    assert not any(isinstance(r, Exception) for r in results)
+
+
+async def test_out_of_memory_halves_the_tile_and_goes_on():
+    class Small(FakeEngine):
+        def generate(self, z_BZ, y_BL):
+            if self.tile > 2:
+                raise EngineOutOfMemoryError("no room")
+            return super().generate(z_BZ, y_BL)
+
+    rig = await Rig(lambda: Small(tile=8)).ready()
+    results = await gathered([rig.submit(n) for n in range(5)])
+    assert not any(isinstance(r, Exception) for r in results)
+    assert rig.batcher.tile == 2
+    assert rig.value("visage_engine_oom_total", model="fake-16") == 2
+
+
+async def test_out_of_memory_for_one_picture_is_said():
+    class Full(FakeEngine):
+        def generate(self, z_BZ, y_BL):
+            raise EngineOutOfMemoryError("no room")
+
+    rig = await Rig(lambda: Full(tile=2)).ready()
+    with pytest.raises(InferenceError):
+        await rig.submit(0)
+    assert rig.batcher.tile == 1
 
 
 async def test_an_engine_that_returns_too_few_pictures_has_failed():
@@ -148,7 +187,8 @@ async def test_an_engine_that_keeps_failing_is_given_up():
 
 
 async def test_one_good_batch_forgives_those_before():
-    failing = iter([True, True, False, True, True, False])
+    # Each request is tried twice.
+    failing = iter([*[True] * 4, False, *[True] * 4, False])
 
     def sometimes(size):
         if next(failing):

@@ -7,9 +7,9 @@ import pytest
 from pydantic import SecretStr
 
 import service.errors
-from service.app import EXPOSED_HEADERS
 from service.errors import SettingsError, VisageError
-from service.routes import router
+from service.middleware import EXPOSED_HEADERS
+from service.routes import PARTS
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -32,9 +32,17 @@ METRICS = sorted(
 )
 
 
-@pytest.mark.parametrize("path", sorted({route.path_format for route in router.routes}))
-def test_every_route_is_documented(path):
-    assert f"`GET {path}`" in API
+ROUTES = sorted(
+    f"{method} {route.path_format}"
+    for part in PARTS
+    for route in part.routes
+    for method in route.methods
+)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_is_documented(route):
+    assert f"`{route}`" in API
 
 
 @pytest.mark.parametrize("error", HTTP_ERRORS, ids=lambda error: error.slug)

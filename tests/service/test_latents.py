@@ -30,3 +30,20 @@ def test_latents_are_unit_normal():
     values = np.concatenate([latent(Seed.parse(str(n * 2**30)), 128) for n in range(100)])
     assert abs(values.mean()) < 0.03
     assert abs(values.std() - 1) < 0.03
+
+
+def test_a_variation_lies_near_its_origin_and_strangers_do_not():
+    def angle(a, b):
+        a, b = latent(Seed.parse(a), 512), latent(Seed.parse(b), 512)
+        return np.degrees(np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+
+    assert abs(angle("7", "7~1") - 25) < 6
+    assert abs(angle("7~1", "7~1~1") - 25) < 6
+    assert 25 < angle("7~1", "7~2") < 48
+    assert abs(angle("7", "8") - 90) < 15
+    assert abs(angle("7", "8~1") - 90) < 15
+
+
+def test_variations_are_unit_normal_too():
+    z = np.concatenate([latent(Seed.parse(f"7~{k}~{k}"), 512) for k in range(1, 60)])
+    assert abs(z.std() - 1) < 0.03

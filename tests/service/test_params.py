@@ -83,7 +83,7 @@ def test_every_problem_is_named_at_once():
     assert set(found) == {"gendre", "age", "size", "format", "seed"}
     assert found["gendre"].allowed == ("gender", "age", "seed", "size", "format", "model")
     assert found["age"].allowed == ATTRIBUTES[1].values
-    assert found["format"].allowed == ("png",)
+    assert found["format"].allowed == ("png", "webp", "jpeg", "json")
 
 
 def test_a_doubled_parameter_is_a_problem_even_in_another_case():
@@ -105,30 +105,78 @@ def test_other_sizes_are_problems(size):
 
 
 @pytest.mark.parametrize(
-    "accept",
-    [None, "", "*/*", "image/*", "image/webp, image/png;q=0.1", "text/html,*/*;q=0.8", "image/PNG"],
+    ("accept", "format_"),
+    [
+        (None, "png"),
+        ("", "png"),
+        ("*/*", "png"),
+        ("image/*", "png"),
+        ("image/PNG", "png"),
+        ("text/html,*/*;q=0.8", "png"),
+        ("image/png;q=0, image/*", "webp"),
+        ("image/webp, image/png;q=0.1", "webp"),
+        ("image/avif,image/webp,image/apng,*/*;q=0.8", "webp"),
+        ("image/jpeg", "jpeg"),
+        ("application/json", "json"),
+    ],
 )
-def test_accept_that_takes_png(accept):
-    assert parse(accept=accept).format == "png"
+def test_accept_chooses_among_the_formats(accept, format_):
+    assert parse(accept=accept).format == format_
 
 
-@pytest.mark.parametrize(
-    "accept", ["image/webp", "text/html", "image/png;q=0", "image/png;q=0, image/*"]
-)
-def test_accept_that_takes_no_png(accept):
-    with pytest.raises(NotAcceptableError, match="png"):
+@pytest.mark.parametrize("accept", ["text/html", "image/avif", "*/*;q=0", "image/*;q=0, text/html"])
+def test_accept_that_takes_none_of_them(accept):
+    with pytest.raises(NotAcceptableError, match="png, webp, jpeg, json"):
         parse(accept=accept)
+
+
+def test_accept_gives_way_to_what_the_route_prefers():
+    assert parse(accept="image/webp,image/*;q=0.1", prefer="png").format == "png"
+    assert parse(accept="image/webp", prefer="png").format == "webp"
+    assert parse(prefer="png").format == "png"
 
 
 def test_format_goes_before_extension_goes_before_accept():
     assert parse(("format", "png"), extension="webp", accept="text/html").format == "png"
+    assert parse(("format", "JPG"), accept="image/png").format == "jpeg"
     assert parse(extension="png", accept="text/html").format == "png"
-    with pytest.raises(NotAcceptableError, match="webp"):
-        parse(extension="webp", accept="image/png")
+    assert parse(extension="jpg", accept="image/png").format == "jpeg"
+    with pytest.raises(NotAcceptableError, match="gif"):
+        parse(extension="gif", accept="image/png")
+
+
+def test_who_chose_the_seed_is_known():
+    assert not parse().seeded
+    assert parse(("seed", "7")).seeded
+    assert parse(seed="7").seeded
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("7~3", ["7"]),
+        ("7~3~15", ["7~3", "7"]),
+        ("jane~1", ["jane"]),
+        ("~1", []),
+        ("7~", []),
+        ("7~0", []),
+        ("7~x", []),
+        ("7~12345", []),
+    ],
+)
+def test_variations_know_where_they_come_from(text, origins):
+    seed, found = Seed.parse(text), []
+    assert seed.number is None
+    while seed.origin is not None:
+        seed = seed.origin
+        found.append(seed.text)
+    assert found == origins
+    assert Seed.parse(text).root.text == ([text, *origins])[-1]
 
 
 BASE = {
     "digest": "d",
+    "engine": "cpu tile 8",
     "encoder": "e",
     "seed": Seed("7", 7),
     "labels": "age=60%2B",
@@ -141,6 +189,7 @@ BASE = {
     "change",
     [
         {"digest": "D"},
+        {"engine": "cpu tile 4"},
         {"encoder": "f"},
         {"seed": Seed("8", 8)},
         {"seed": Seed("7", None)},

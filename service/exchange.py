@@ -1,0 +1,129 @@
+"""What the routes share of one exchange: the app's parts, who asks, waiting while they stay.
+
+Knows HTTP, but no route; routes read requests and word answers with what is here.
+"""
+
+import asyncio
+import re
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypedDict, TypeVar, cast
+
+from fastapi import Request
+
+from service.clients import Clients
+from service.errors import ClientGoneError
+from service.fleet import Fleet, Served
+from service.limits import RateLimiter
+from service.middleware import HEAD_FLAG, HEADERS
+from service.pipeline import Face, Picture, Pipeline
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+FOREVER = "public, max-age=31536000, immutable"
+T = TypeVar("T")
+
+
+class ServiceState(TypedDict):
+    """What the lifespan hands to every request."""
+
+    settings: Settings
+    fleet: Fleet
+    pipeline: Pipeline
+    telemetry: Telemetry
+    clients: Clients
+    limiter: RateLimiter | None
+
+
+def state_of(request: Request) -> ServiceState:
+    """The typed state of the app that answers `request`."""
+    return cast(ServiceState, request.state)
+
+
+def is_head(request: Request) -> bool:
+    """Whether only the headers are wanted."""
+    return HEAD_FLAG in request.scope
+
+
+async def admit(request: Request, pictures: int = 1) -> None:
+    """Let a request for so many pictures in, at its client's cost.
+
+    Raises UnauthorizedError, RateLimitedError or TooLargeError. The quota's headers go with every answer.
+    """
+    state = state_of(request)
+    client = state["clients"].identify(request.scope)
+    if state["limiter"] is None:
+        return
+    headers = await state["limiter"].check(client, pictures)
+    request.scope[HEADERS] = dict(headers)
+
+
+@contextmanager
+def lease(request: Request, model: str | None = None) -> Iterator[Served]:
+    """The model that is asked for, kept going until the block is left (see Fleet.lease)."""
+    with state_of(request)["fleet"].lease(model) as served:
+        yield served
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`; cancel it and raise ClientGoneError when the client goes away.
+
+    Only for requests whose body has been read, or that have none.
+    """
+    task = asyncio.ensure_future(work)
+    gone = False
+
+    async def cancel_when_gone() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watch = asyncio.ensure_future(cancel_when_gone())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if gone:
+            raise ClientGoneError("The client left before its picture was there.") from None
+        raise
+    finally:
+        task.cancel()
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+def face_headers(face: Face) -> dict[str, str]:
+    """Everything an answer says about the face it holds."""
+    seed = str(face.seed)
+    headers = {
+        "X-Seed": seed,
+        "X-Model": face.spec.identity,
+        "X-AI-Generated": "true",
+        "Content-Type": face.media_type,
+        "Content-Disposition": disposition(f"face-{seed}", face.format),
+    }
+    return headers | ({"X-Labels": face.label_text} if face.labels else {})
+
+
+def disposition(stem: str, format_: str) -> str:
+    """Content-Disposition with a file name that every file system takes."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:72]
+    return f'inline; filename="{stem}.{"jpg" if format_ == "jpeg" else format_}"'
+
+
+def work_headers(picture: Picture) -> dict[str, str]:
+    """What it took to make the picture."""
+    stages = ", ".join(
+        f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in picture.seconds.items()
+    )
+    return {"X-Cache": picture.cache, "Server-Timing": stages or f"cache;desc={picture.cache}"}
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether one of the client's entity tags is ours (weak comparison, RFC 9110)."""
+    if if_none_match is None:
+        return False
+    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    return any(tag in ("*", etag.removeprefix("W/")) for tag in tags)

@@ -1,0 +1,250 @@
+"""The models being served, by name: each with its queue, engine thread and reservoir.
+
+Knows nothing about HTTP or pictures. Belongs to the event loop. Who works with a model holds
+it: one that is replaced or drained goes on until the last holder has let go, so that a reload
+or a stop loses nothing that was accepted.
+"""
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from service.batcher import Batcher, Engine, State
+from service.errors import (
+    CheckpointRejectedError,
+    DrainingError,
+    NotFoundError,
+    SettingsError,
+    UnknownModelError,
+)
+from service.labels import ModelSpec
+from service.request_queue import RequestQueue
+from service.reservoir import Reservoir
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+log = structlog.get_logger("service.fleet")
+
+LoadEngine = Callable[[Path], Engine]
+"""Checkpoint folder → engine; called on the engine's own thread."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Served:
+    """One model and the way to it. Use it only while holding it."""
+
+    def __init__(self, batcher: Batcher, queue: RequestQueue, reservoir: Reservoir) -> None:
+        self.batcher = batcher
+        self.queue = queue
+        self.reservoir = reservoir
+        self._holders = 0
+        self._retired = False
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it is, while it can be served: NotReadyError or DrainingError otherwise."""
+        return self.batcher.spec()
+
+    @property
+    def tile(self) -> int:
+        return self.batcher.tile
+
+    @contextmanager
+    def hold(self) -> Iterator["Served"]:
+        """Keep it going, whatever replaces it, until the block is left."""
+        self._holders += 1
+        try:
+            yield self
+        finally:
+            self._holders -= 1
+            self._end_if_unused()
+
+    def retire(self) -> None:
+        """No new holders come: end once the last one has let go."""
+        self._retired = True
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        if self._retired and not self._holders:
+            self.batcher.drain()
+
+
+class Fleet:
+    """All models. `settings.checkpoints` are loaded at the start; `load` adds and replaces."""
+
+    def __init__(self, settings: Settings, load_engine: LoadEngine, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._load_engine = load_engine
+        self._telemetry = telemetry
+        self._device = threading.Lock()
+        self._loading = asyncio.Lock()
+        self._draining = False
+        self._folders = {folder.resolve().name: folder for folder in settings.checkpoints}
+        if len(self._folders) < len(settings.checkpoints):
+            raise SettingsError(
+                "VISAGE_CHECKPOINTS names two folders with the same name, which is the model's "
+                "name: rename one"
+            )
+        self.default = settings.default_model or next(iter(self._folders))
+        if self.default not in self._folders:
+            raise SettingsError(
+                f"VISAGE_DEFAULT_MODEL is {self.default!r}, which is none of the checkpoints: "
+                f"{', '.join(self._folders)}"
+            )
+        self._served = {name: self._open(name, at) for name, at in self._folders.items()}
+        self._retired: list[Served] = []
+        telemetry.watch(
+            queue_depth=lambda: sum(len(served.queue) for served in self._all()),
+            queue_capacity=lambda: settings.queue_capacity * len(self._served),
+            ready=lambda: self.ready,
+        )
+
+    def start(self) -> None:
+        """Begin to load every model; returns at once."""
+        for served in self._served.values():
+            served.batcher.start()
+
+    @property
+    def state(self) -> State:
+        """Of the default model, unless another one is not ready."""
+        states = [self._served[self.default].batcher.state]
+        states += [served.batcher.state for served in self._served.values()]
+        return next((state for state in states if state is not State.READY), State.READY)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model can be served now."""
+        return not self._draining and self.state is State.READY
+
+    @property
+    def start_failure(self) -> BaseException | None:
+        """Why one of the models that should be there from the start never came up."""
+        for served in self._served.values():
+            batcher = served.batcher
+            if batcher.state is State.FAILED and not batcher.tile:
+                return batcher.failure
+        return None
+
+    def check_ready(self) -> None:
+        """Raises the reason why pictures cannot be had now."""
+        if self._draining:
+            raise self._refusal()
+        for served in self._served.values():
+            _ = served.spec
+
+    def specs(self) -> Sequence[tuple[ModelSpec, int]]:
+        """What is loaded, with its tile, the default first; raises like `check_ready`."""
+        self.check_ready()
+        first = self._served[self.default]
+        others = [served for served in self._served.values() if served is not first]
+        return [(served.spec, served.tile) for served in (first, *others)]
+
+    @contextmanager
+    def lease(self, name: str | None = None) -> Iterator[Served]:
+        """The model `name`, or the default one, kept going until the block is left.
+
+        Raises UnknownModelError, NotReadyError or DrainingError.
+        """
+        if self._draining:
+            self._telemetry.requests_rejected.labels(reason="draining").inc()
+            raise self._refusal()
+        served = self._served.get(self.default if name is None else name)
+        if served is None:
+            raise UnknownModelError(
+                f"The model {name!r} is not loaded; loaded: {', '.join(sorted(self._served))}."
+            )
+        _ = served.spec
+        with served.hold():
+            yield served
+
+    async def load(self, name: str) -> tuple[ModelSpec, int, float]:
+        """Load or reload the checkpoint of that name; its spec, tile and the seconds it took.
+
+        The folder is the one the settings name, or one of that name beside the default model's.
+        The new model takes over once it is warm; the old one finishes what it has. Raises
+        NotFoundError without such a folder, CheckpointRejectedError where it is no good: then
+        the old one goes on.
+        """
+        async with self._loading:
+            if self._draining:
+                raise self._refusal()
+            started = time.perf_counter()
+            fresh = self._open(name, self._folder(name))
+            fresh.batcher.start()
+            state = await asyncio.to_thread(fresh.batcher.wait_settled)
+            if state is State.FAILED:
+                log.warning("checkpoint rejected", model=name, error=str(fresh.batcher.failure))
+                raise CheckpointRejectedError(
+                    f"{fresh.batcher.failure}. "
+                    + ("The old one goes on." if name in self._served else "Nothing has changed.")
+                )
+            if self._draining:
+                fresh.retire()
+                raise self._refusal()
+            spec, tile, old = fresh.spec, fresh.tile, self._served.get(name)
+            self._served[name] = fresh
+            if old is not None:
+                old.retire()
+                self._retired = [s for s in self._retired if not s.batcher.join(0)] + [old]
+            seconds = time.perf_counter() - started
+            log.info("model loaded", model=spec.identity, seconds=round(seconds, 2))
+            return spec, tile, seconds
+
+    def drain(self) -> None:
+        """Accept nothing new and finish what is held; returns at once. Safe to repeat."""
+        self._draining = True
+        for served in self._served.values():
+            served.retire()
+
+    def join(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for every engine thread to end; whether they have."""
+        until = time.monotonic() + timeout
+        return all(s.batcher.join(max(0.0, until - time.monotonic())) for s in self._all())
+
+    def close(self) -> None:
+        """Whoever still holds a model: close the queues, so that the threads end."""
+        self.drain()
+        for served in self._all():
+            served.batcher.drain()
+
+    def _all(self) -> Sequence[Served]:
+        return [*self._served.values(), *self._retired]
+
+    def _folder(self, name: str) -> Path:
+        if name in self._folders:
+            return self._folders[name]
+        beside = self._folders[self.default].resolve().parent / name
+        if not _NAME.fullmatch(name) or not beside.is_dir():
+            raise NotFoundError(
+                f"There is no checkpoint {name!r} beside that of {self.default}; copy its folder "
+                "there first."
+            )
+        return beside
+
+    def _open(self, name: str, folder: Path) -> Served:
+        settings, telemetry = self._settings, self._telemetry
+        queue = RequestQueue(settings.queue_capacity, telemetry)
+        reservoir = Reservoir(
+            settings.reservoir, settings.reservoir_label_sets, telemetry, queue.nudge
+        )
+        batcher = Batcher(
+            lambda: self._load_engine(folder),
+            queue,
+            telemetry,
+            batch_wait=settings.batch_wait,
+            reservoir=reservoir,
+            device=self._device,
+        )
+        telemetry.reservoir_faces.labels(name).set_function(lambda: len(reservoir))
+        return Served(batcher, queue, reservoir)
+
+    @staticmethod
+    def _refusal() -> DrainingError:
+        return DrainingError("The server is shutting down; ask another one, or try again.")

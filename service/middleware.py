@@ -1,0 +1,101 @@
+"""What every answer shares: request id, CORS, HEAD, and a problem instead of a traceback.
+
+Knows nothing about routes. Pure ASGI: a wrapper around the body would hide disconnects.
+"""
+
+import re
+import secrets
+
+import structlog
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import VisageError
+from service.problems import problem_response
+
+log = structlog.get_logger("service.middleware")
+
+HEAD_FLAG = "visage.head"
+"""Key in the ASGI scope: the client asked HEAD."""
+HEADERS = "visage.headers"
+"""Key in the ASGI scope: headers that a route wants on whatever answer it becomes."""
+EXPOSED_HEADERS = (
+    "X-Seed",
+    "X-Model",
+    "X-Labels",
+    "X-Cache",
+    "X-Request-ID",
+    "X-AI-Generated",
+    "ETag",
+    "Server-Timing",
+    "Content-Disposition",
+    "RateLimit-Policy",
+    "RateLimit",
+    "Retry-After",
+)
+"""What scripts of other origins may read of an answer."""
+
+_EXPOSED = ", ".join(EXPOSED_HEADERS)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class EdgeMiddleware:
+    """Around everything but telemetry."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        method = scope["method"]
+        preflight = method == "OPTIONS" and "access-control-request-method" in headers
+        if method == "HEAD":
+            scope["method"] = "GET"
+            scope[HEAD_FLAG] = True
+        started = False
+
+        async def edge_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                answer = MutableHeaders(scope=message)
+                answer["X-Request-ID"] = request_id
+                answer["X-Content-Type-Options"] = "nosniff"
+                answer["Referrer-Policy"] = "no-referrer"
+                for name, value in scope.get(HEADERS, {}).items():
+                    answer.setdefault(name, value)
+                if method in ("GET", "HEAD") or preflight:
+                    answer["Access-Control-Allow-Origin"] = "*"
+                    answer["Access-Control-Expose-Headers"] = _EXPOSED
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                if message.get("more_body", False):
+                    return
+                message = {**message, "body": b""}
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                if preflight:
+                    await _answer_preflight(scope, receive, edge_send)
+                else:
+                    await self._app(scope, receive, edge_send)
+            except Exception:
+                log.exception("request failed", path=scope["path"])
+                if started:
+                    raise
+                error = VisageError(f"Something failed here; the log has it as {request_id}.")
+                await problem_response(error)(scope, receive, edge_send)
+
+
+async def _answer_preflight(scope: Scope, receive: Receive, send: Send) -> None:
+    response = JSONResponse(None, status_code=200)
+    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD"
+    response.headers["Access-Control-Allow-Headers"] = "*"
+    response.headers["Access-Control-Max-Age"] = "86400"
+    await response(scope, receive, send)

@@ -1,0 +1,181 @@
+"""The words and shapes of /openapi.json that FastAPI cannot read off the code.
+
+Knows nothing about requests. The document names the attributes of the models that are loaded
+when it is asked for, each with its values.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.answers import ProblemAnswer
+from service.labels import Attribute, ModelSpec
+from service.params import ALIASES, FORMATS, MAX_SEED_LENGTH, MAX_SIZE, MIN_SIZE
+from service.problems import MEDIA_TYPE
+
+PICTURE = "x-visage-picture"
+"""Marks operations that take the attributes of the loaded models as query parameters."""
+_PROBLEM_REF = {"$ref": "#/components/schemas/ProblemAnswer"}
+
+_STATUSES = {
+    400: "The request cannot be read.",
+    401: "The key or token is missing or wrong.",
+    403: "Admin routes are off.",
+    404: "The model is not loaded.",
+    406: "This format is not made here.",
+    413: "More items, or a larger body, than one request may have.",
+    414: "The address is too long.",
+    415: "This route does not read such bodies.",
+    422: "Something is unknown, doubled or not valid; lists what is allowed.",
+    429: "The client's quota is used up; see Retry-After.",
+    500: "The engine failed on this picture; the log says why.",
+    503: "Not ready, draining, or too many wait already; see Retry-After.",
+    504: "The deadline passed.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Responses that are problem documents."""
+    return {
+        status: {
+            "description": _STATUSES[status],
+            "content": {MEDIA_TYPE: {"schema": _PROBLEM_REF}},
+        }
+        for status in statuses
+    }
+
+
+def query_parameter(name: str, about: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """An optional query parameter."""
+    return {"name": name, "in": "query", "description": about, "schema": dict(schema)}
+
+
+_SEED_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_SEED_LENGTH}
+SIZE_PARAMETER = query_parameter(
+    "size",
+    "Pixels a side, resampled with Lanczos; default: the model's own.",
+    {"type": "integer", "minimum": MIN_SIZE, "maximum": MAX_SIZE},
+)
+FORMAT_PARAMETER = query_parameter(
+    "format",
+    "Goes before the extension and the Accept header.",
+    {"type": "string", "enum": [*FORMATS, *ALIASES]},
+)
+MODEL_PARAMETER = query_parameter(
+    "model", "A loaded model's name; default: the server's default.", {"type": "string"}
+)
+SEED_PARAMETER = query_parameter(
+    "seed", "An integer 0…2^64−1 or any other text; default: a random one.", _SEED_SCHEMA
+)
+DIRECT_PARAMETER = query_parameter(
+    "direct", "1: the bytes of the face instead of the way to it.", {"enum": ["0", "1"]}
+)
+SEED_PATH_PARAMETER = {
+    "name": "seed",
+    "in": "path",
+    "required": True,
+    "description": (
+        "An integer 0…2^64−1 or any other text up to 128 characters; `7~3` is the third variation "
+        "of `7`. May end in .png, .webp, .jpg or .json."
+    ),
+    "schema": {**_SEED_SCHEMA, "maxLength": MAX_SEED_LENGTH + 5},
+    "examples": {
+        "number": {"value": "7.png"},
+        "text": {"value": "jane"},
+        "variation": {"value": "7~3.webp"},
+    },
+}
+_HEADERS = {
+    "X-Seed": "The seed, percent-encoded.",
+    "X-Model": "name@digest12 of the model.",
+    "X-Labels": "The value of every attribute, as a query string.",
+    "X-Cache": "hit, miss or coalesced.",
+    "X-AI-Generated": "true",
+    "Server-Timing": "Milliseconds in queue, inference and encode.",
+}
+FACE_RESPONSE: dict[str, Any] = {
+    "description": "The picture.",
+    "headers": {
+        name: {"description": about, "schema": {"type": "string"}}
+        for name, about in _HEADERS.items()
+    },
+    "content": {
+        media_type: {"schema": {"type": "string", "format": "binary"}}
+        for format_, media_type in FORMATS.items()
+        if format_ != "json"
+    }
+    | {
+        FORMATS["json"]: {
+            "schema": {
+                "type": "object",
+                "required": ["seed", "model", "labels", "size", "latent", "image"],
+                "properties": {
+                    "seed": {"type": "string"},
+                    "model": {"type": "string"},
+                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "size": {"type": "integer"},
+                    "ai_generated": {"const": True},
+                    "latent": {"type": "array", "items": {"type": "number"}},
+                    "image": {
+                        "type": "object",
+                        "required": ["media_type", "encoding", "data"],
+                        "properties": {
+                            "media_type": {"const": "image/png"},
+                            "encoding": {"const": "base64"},
+                            "data": {"type": "string", "contentEncoding": "base64"},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+def picture_operation(*parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """`openapi_extra` of a route that takes `parameters` and the attributes of the models."""
+    return {"parameters": list(parameters), PICTURE: True, **more}
+
+
+def openapi_document(app: FastAPI, specs: Sequence[ModelSpec]) -> dict[str, Any]:
+    """The whole document, with the attributes of the models `specs`."""
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    problem = ProblemAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["ProblemAnswer"] = problem
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    attributes = [_attribute_parameter(name, found) for name, found in _attributes(specs).items()]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            # FastAPI promises a 422 of its own for every parameter; ours stand where they occur.
+            if "HTTPValidationError" in str(operation["responses"].get("422", "")):
+                del operation["responses"]["422"]
+            if operation.pop(PICTURE, False):
+                operation["parameters"] = [*operation.get("parameters", []), *attributes]
+    return document
+
+
+def _attributes(specs: Sequence[ModelSpec]) -> dict[str, list[Attribute]]:
+    """By name: models may have attributes of the same name with other values."""
+    found: dict[str, list[Attribute]] = {}
+    for spec in specs:
+        for attribute in spec.space.attributes:
+            found.setdefault(attribute.name, []).append(attribute)
+    return found
+
+
+def _attribute_parameter(name: str, attributes: Sequence[Attribute]) -> dict[str, Any]:
+    values = list(dict.fromkeys(value for a in attributes for value in a.values))
+    about = "An attribute of the loaded model; default: drawn by the seed as in training."
+    if any(a.find("1") is not None and "1" not in a.values for a in attributes):
+        about += " A number means the range that it falls in."
+        return query_parameter(
+            name, about, {"anyOf": [{"type": "string", "enum": values}, {"type": "integer"}]}
+        )
+    return query_parameter(name, about, {"type": "string", "enum": values})

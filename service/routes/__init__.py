@@ -1,0 +1,16 @@
+"""HTTP only: requests to parameters, pictures to responses, with their headers.
+
+Knows nothing about queues, batches or pixels. One module per kind of thing that is asked for.
+Routes answer GET; the middleware serves HEAD from the same handlers, and a handler that sees
+`is_head` leaves out the work, not the headers.
+"""
+
+from fastapi import APIRouter
+
+from service.routes import admin, faces, models, operations
+
+PARTS = (faces.router, models.router, operations.router, admin.router)
+
+router = APIRouter()
+for part in PARTS:
+    router.include_router(part)

@@ -1,0 +1,62 @@
+"""For browsers and for whoever runs the service: the page, health, readiness, metrics."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from service.answers import AliveAnswer, ReadyAnswer
+from service.exchange import state_of
+from service.openapi import problems
+
+WEB = Path(__file__).parents[1] / "web"
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """The explorer page."""
+    return FileResponse(
+        WEB / "index.html",
+        headers={"Cache-Control": "no-cache", "Content-Security-Policy": _PAGE_POLICY},
+    )
+
+
+@router.get("/healthz", summary="Is the process alive?", responses=problems(414))
+async def healthz(response: Response) -> AliveAnswer:
+    """Says nothing about the engine: restart the process only when this fails."""
+    response.headers["Cache-Control"] = "no-store"
+    return AliveAnswer()
+
+
+@router.get("/readyz", summary="Can pictures be served now?", responses=problems(414, 503))
+async def readyz(request: Request, response: Response) -> ReadyAnswer:
+    """Send requests here only while this is 200; 503 says why not."""
+    state_of(request)["fleet"].check_ready()
+    response.headers["Cache-Control"] = "no-store"
+    return ReadyAnswer()
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Every metric, as docs/api.md lists them.",
+            "content": {"text/plain": {}, "application/openmetrics-text": {}},
+        },
+        **problems(414),
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Every metric, in the format that the Accept header prefers."""
+    body, content_type = state_of(request)["telemetry"].exposition(
+        request.headers.get("accept", "")
+    )
+    return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
