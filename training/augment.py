@@ -28,7 +28,7 @@ def augment(
     """Pictures in [−1, 1], changed as their draws say; with probability 0 the very same."""
     if config.mode == "off" or probability <= 0:
         return image_BCHW
-    image_BCHW = image_BCHW.float()
+    image_BCHW = image_BCHW.to(torch.promote_types(image_BCHW.dtype, torch.float32))
     if "colour" in config.kinds:
         image_BCHW = _colour(image_BCHW, draw_BK[:, COLOUR], probability)
     if "translation" in config.kinds:

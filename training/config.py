@@ -197,8 +197,8 @@ class TrainConfig:
     mirror: bool = True
     """Flip half of the real pictures left to right."""
     holdout: int = 0
-    """This many pictures are never trained on: the discriminator's scores on them tell overfitting.
-    The same ones in every run."""
+    """This many pictures, a tenth of the data at most, are never trained on: the discriminator's
+    scores on them tell overfitting. The same ones in every run."""
     average_half_life_kimg: float = 10.0
     """Half-life of the averaged generator."""
     average_ramp: float = 0.05

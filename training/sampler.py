@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import Batch, Dataset
-from training.errors import ConfigError
 
 Rows = NDArray[np.int64]
 
@@ -39,7 +38,7 @@ class Sampler:
 
     `balanced`: every combination of attribute values that occurs is drawn as often as any other,
     for real and generated pictures alike. `holdout`: that many pictures, the same in every run,
-    are never drawn but by `held_out`. Raises ConfigError where too few are left to train on.
+    are never drawn but by `held_out`; of a small data set no more than a tenth.
     """
 
     def __init__(
@@ -51,13 +50,8 @@ class Sampler:
         balanced: bool = False,
         holdout: int = 0,
     ) -> None:
-        if holdout > len(dataset) // 2:
-            raise ConfigError(
-                f"holdout is {holdout}, and {dataset.archive} holds {len(dataset)} pictures: "
-                "hold out less than half of them"
-            )
         self.dataset, self._seed, self._mirror = dataset, seed, mirror
-        rows = np.arange(len(dataset))
+        rows, holdout = np.arange(len(dataset)), min(holdout, len(dataset) // 10)
         if holdout:
             rows = generator_for(0, Stream.HOLDOUT, 0).permutation(len(dataset))
         self.held_out_rows, self.rows = np.sort(rows[:holdout]), np.sort(rows[holdout:])

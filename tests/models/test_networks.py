@@ -1,7 +1,11 @@
+from collections.abc import Iterable
+
 import pytest
 import torch
+from torch import nn
 
 from models import Discriminator, Generator, GeneratorConfig, from_pixels, to_pixels
+from models.discriminator import CONDITIONINGS
 from models.layers import upsample
 
 SMALL = {"latent_dim": 8, "fmap_base": 512, "fmap_max": 8}
@@ -132,3 +136,102 @@ def test_pixels_round_trip_and_clip() -> None:
     assert torch.equal(to_pixels(from_pixels(pixels)), pixels)
     assert to_pixels(torch.full((1, 3, 1, 1), 1.7)).max() == 255
     assert to_pixels(torch.full((1, 3, 1, 1), -1.7)).min() == 0
+
+
+# Karras et al. (arXiv 1710.10196), table 2: parameters of every layer, as printed there.
+PAPER_GENERATOR = [
+    "4.2M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "1.2M",
+    "590k",
+    "295k",
+    "148k",
+    "74k",
+    "37k",
+    "18k",
+    "9.2k",
+    "4.6k",
+    "2.3k",
+    "51",
+]
+PAPER_DISCRIMINATOR = [
+    "64",
+    "2.3k",
+    "4.6k",
+    "9.2k",
+    "18k",
+    "37k",
+    "74k",
+    "148k",
+    "295k",
+    "590k",
+    "1.2M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "2.4M",
+    "4.2M",
+    "513",
+]
+
+
+def as_printed(modules: Iterable[nn.Module]) -> list[str]:
+    """Parameter counts with two digits, the way the table writes them."""
+    counts = [sum(p.numel() for p in module.parameters()) for module in modules]
+    return [written(count) for count in counts]
+
+
+def written(count: int) -> str:
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count >= unit:
+            share = count / unit
+            return f"{share:.0f}{letter}" if share >= 10 else f"{share:.1f}{letter}"
+    return str(count)
+
+
+def test_every_layer_of_the_full_networks_has_the_published_size() -> None:
+    config = GeneratorConfig(1024)
+    with torch.device("meta"):
+        g, d = Generator(config), Discriminator(config)
+    body = [layer for block in g.blocks for layer in (block.conv0, block.conv1)]
+    assert as_printed([g.dense, g.conv, *body, g.to_rgb[-1]]) == PAPER_GENERATOR
+    body = [layer for block in reversed(d.blocks) for layer in (block.conv0, block.conv1)]
+    layers = [d.from_rgb[-1], *body, d.conv, d.dense, d.score]
+    assert as_printed(layers) == PAPER_DISCRIMINATOR
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_each_conditioning_uses_every_weight_and_sees_labels_its_own_way(conditioning: str) -> None:
+    config = GeneratorConfig(8, label_dim=3, **SMALL)
+    discriminator, y = Discriminator(config, conditioning), torch.eye(3)
+    same = torch.randn(1, 3, 8, 8).expand(3, -1, -1, -1)
+    score_B, logit_BL = discriminator.judge(same, y, alpha=0.5)
+    # The auxiliary head guesses the label, so the score must not know it.
+    assert score_B.unique().numel() == (1 if conditioning == "auxiliary" else 3)
+    assert (logit_BL is None) == (conditioning != "auxiliary")
+    loss = score_B.sum() + (logit_BL * y).sum() if logit_BL is not None else score_B.sum()
+    loss.backward()
+    for name, parameter in discriminator.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_without_labels_every_conditioning_is_the_same_network(conditioning: str) -> None:
+    config = GeneratorConfig(8, **SMALL)
+    names = [name for name, _ in Discriminator(config, conditioning).named_parameters()]
+    assert names == [name for name, _ in Discriminator(config).named_parameters()]
+
+
+def test_an_unknown_conditioning_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="conditioning is 'film': choose one of projection"):
+        Discriminator(GeneratorConfig(8, **SMALL), "film")

@@ -3,10 +3,17 @@ import json
 
 import pytest
 
-from training.config import LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from training.config import (
+    AugmentConfig,
+    ConditioningConfig,
+    LossConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from training.errors import ConfigError
-from training.presets import PRESETS
-from training.schedule import Phase, average_decay_at, phase_at
+from training.presets import PRESETS, celeba_hq_1024
+from training.schedule import Phase, average_decay_at, fade_ends, phase_at
 
 CONFIG = TrainConfig(
     preset="test",
@@ -86,6 +93,26 @@ def test_a_resolution_that_is_no_power_of_two_is_refused(resolution: int) -> Non
         (lambda: ScheduleConfig(total_kimg=1, fade_kimg=-1), "fade_kimg"),
         (lambda: ScheduleConfig(total_kimg=1, batch_size=0), "batch sizes"),
         (lambda: ScheduleConfig(total_kimg=1, learning_rate=0), "learning_rate"),
+        (lambda: LossConfig(kind="hinge"), "loss.kind is 'hinge': choose one of non_saturating"),
+        (lambda: LossConfig(kind="wgan_gp"), "set loss.r1_gamma to 0"),
+        (lambda: LossConfig(drift=-1), "drift"),
+        (lambda: ConditioningConfig(kind="film"), "conditioning.kind"),
+        (lambda: ConditioningConfig(draw="rare"), "conditioning.draw"),
+        (lambda: ConditioningConfig(ramp_kimg=-1), "ramp_kimg"),
+        (lambda: AugmentConfig(mode="on"), "augment.mode"),
+        (lambda: AugmentConfig(kinds=("blur",)), "augment.kinds"),
+        (lambda: AugmentConfig(probability=1.5), "augment.probability"),
+        (lambda: AugmentConfig(interval=0), "interval"),
+        (lambda: dataclasses.replace(CONFIG, average_decay=1), "average_decay"),
+        (lambda: dataclasses.replace(CONFIG, metrics_samples=1), "metrics_samples"),
+        (
+            lambda: dataclasses.replace(
+                CONFIG,
+                loss=LossConfig(kind="wgan_gp", r1_gamma=0),
+                augment=AugmentConfig(mode="adaptive"),
+            ),
+            "choose fixed, or another loss.kind",
+        ),
         (lambda: LossConfig(r1_gamma=-1), "r1_gamma"),
         (lambda: LossConfig(r1_interval=0), "r1_interval"),
         (lambda: dataclasses.replace(CONFIG, precision="fp8"), "precision"),
@@ -107,3 +134,54 @@ def test_bad_settings_are_refused_by_name(change: object, name: str) -> None:
 def test_an_unknown_field_in_a_saved_configuration_is_refused() -> None:
     with pytest.raises(ConfigError, match="colour"):
         TrainConfig.from_dict({**CONFIG.to_dict(), "colour": 1})
+
+
+def test_a_configuration_from_before_a_field_existed_takes_its_default() -> None:
+    old = CONFIG.to_dict()
+    for name in ("conditioning", "augment", "holdout", "metrics_kimg", "average_decay"):
+        del old[name]
+    for name in ("kind", "drift", "gradient_penalty"):
+        del old["loss"][name]
+    assert TrainConfig.from_dict(json.loads(json.dumps(old))) == CONFIG
+
+
+def test_labels_ramp_in_over_the_first_kimg() -> None:
+    config = dataclasses.replace(CONFIG, conditioning=ConditioningConfig(ramp_kimg=20))
+    influence = [phase_at(seen, config).label_influence for seen in (0, 5_000, 20_000, 90_000)]
+    assert influence == [0.0, 0.25, 1.0, 1.0]
+    assert phase_at(0, CONFIG).label_influence == 1.0
+
+
+def test_fades_begin_and_end_once_each() -> None:
+    step = 16
+    ends = [n for n in range(0, 100_000, step) if fade_ends(n, n + step, CONFIG)]
+    assert [round(n / 1000) for n in ends] == [10, 30, 40, 60]
+
+
+def test_a_fixed_average_decay_takes_the_half_lifes_place() -> None:
+    assert average_decay_at(0, 8, dataclasses.replace(CONFIG, average_decay=0.999)) == 0.999
+
+
+@pytest.mark.parametrize(
+    ("kimg", "resolution", "alpha", "batch"),
+    [
+        (0, 4, 1.0, 128),
+        (599, 4, 1.0, 128),
+        (600, 8, 0.0, 128),
+        (900, 8, 0.5, 128),
+        (1200, 8, 1.0, 128),
+        (1800, 16, 0.0, 128),
+        (4199, 32, 1.0, 64),
+        (5400, 128, 0.0, 16),
+        (7200, 256, 1.0, 8),
+        (9000, 1024, 0.0, 4),
+        (9600, 1024, 1.0, 4),
+        (11_999, 1024, 1.0, 4),
+    ],
+)
+def test_celeba_hq_follows_the_official_schedule(
+    kimg: float, resolution: int, alpha: float, batch: int
+) -> None:
+    phase = phase_at(round(kimg * 1000), celeba_hq_1024())
+    assert (phase.resolution, phase.alpha) == (resolution, pytest.approx(alpha))
+    assert (phase.batch_size, phase.learning_rate) == (batch, 1e-3)

@@ -14,11 +14,19 @@ from rich.console import Console
 from training_archives import write_archive
 
 import training.snapshot
-from training.config import NetworkConfig, ScheduleConfig, TrainConfig
+from training.config import (
+    AugmentConfig,
+    ConditioningConfig,
+    LossConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError, TrainingError
 from training.losses import ADVERSARIAL_LOSSES
 from training.snapshot import list_snapshots, load_newest
+from training.state import TrainingState
 from training.trainer import read_run, train
 
 CPU = torch.device("cpu")
@@ -77,17 +85,78 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, dataset: Dataset) -> None
     assert any(p.name.startswith("events") for p in (run / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("stop_kimg", [0.048, 0.152, 0.304])
-def test_an_interrupted_run_ends_with_the_same_bits(
-    tmp_path: Path, dataset: Dataset, stop_kimg: float
+RECIPES = {
+    "default": {},
+    "official": {
+        "loss": LossConfig(kind="wgan_gp", r1_gamma=0),
+        "conditioning": ConditioningConfig(kind="auxiliary"),
+        "augment": AugmentConfig(mode="fixed", probability=0.5),
+        "average_decay": 0.99,
+    },
+    "least squares": {
+        "loss": LossConfig(kind="least_squares", r1_gamma=0),
+        "conditioning": ConditioningConfig(kind="concatenation", ramp_kimg=0.2),
+        "augment": AugmentConfig(mode="adaptive", interval=3, target=-0.9, adaptation_kimg=0.1),
+        "holdout": 4,
+    },
+    "minimax": {
+        "loss": LossConfig(kind="minimax"),
+        "conditioning": ConditioningConfig(draw="balanced"),
+    },
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_and_goes_on_to_the_same_bits(
+    tmp_path: Path, dataset: Dataset, recipe: str
 ) -> None:
-    config = shortened(0.4)
-    go(config, dataset, tmp_path / "whole")
-    go(shortened(stop_kimg), dataset, tmp_path / "cut")
-    go(config, dataset, tmp_path / "cut", resume=True)
+    def cut(kimg: float) -> TrainConfig:
+        return dataclasses.replace(shortened(kimg), **RECIPES[recipe])
+
+    go(cut(0.24), dataset, tmp_path / "whole")
+    go(cut(0.152), dataset, tmp_path / "cut")
+    go(cut(0.24), dataset, tmp_path / "cut", resume=True)
     whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+
+
+def test_a_snapshot_from_before_there_was_augmentation_or_a_window_is_resumed(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    go(shortened(0.24), dataset, tmp_path / "whole")
+    go(shortened(0.2), dataset, tmp_path / "old")
+    for folder in list_snapshots(tmp_path / "old"):
+        state = json.loads((folder / "state.json").read_text())
+        (folder / "state.json").write_text(json.dumps({**state, "extra": {}}))
+    old = shortened(0.2).to_dict()
+    for name in ("conditioning", "augment", "holdout", "metrics_kimg", "metrics_samples"):
+        del old[name]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(old))
+    config = read_run(tmp_path / "old")
+    schedule = dataclasses.replace(config.schedule, total_kimg=0.24)
+    config = dataclasses.replace(config, schedule=schedule)
+    go(config, dataset, tmp_path / "old", resume=True)
+    whole, resumed = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "old")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_weight_that_is_not_finite_never_replaces_a_good_snapshot(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    go(shortened(0.2), dataset, run)
+    whole = TrainingState.update_average
+
+    def spoil(state: TrainingState, decay: float) -> None:
+        whole(state, decay)
+        with torch.no_grad():
+            state.average.to_rgb[0].bias[0] = float("inf")
+
+    monkeypatch.setattr(TrainingState, "update_average", spoil)
+    with pytest.raises(TrainingError, match=r"average\.to_rgb\.0\.bias became NaN or infinite at"):
+        go(shortened(0.24), dataset, run, resume=True)
+    assert load_newest(run)[0].images_seen == 200
 
 
 def test_networks_and_average_move(tmp_path: Path, dataset: Dataset) -> None:

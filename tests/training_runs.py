@@ -1,0 +1,71 @@
+"""Training runs in processes of their own, forked from one that has imported torch already."""
+
+import io
+import multiprocessing
+import os
+import socket
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from training.config import TrainConfig
+from training.dataset import Dataset
+from training.distributed import joined_world
+from training.trainer import train
+
+CPU = torch.device("cpu")
+
+
+def started(
+    config: TrainConfig,
+    archive: Path,
+    run: Path,
+    *,
+    resume: bool = False,
+    environment: dict[str, str] | None = None,
+) -> BaseProcess:
+    """A process that trains; its exit code is 0, or 128 + the signal it stopped for."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training_runs"])
+    process = context.Process(
+        target=_train, args=(config.to_dict(), archive, run, resume, environment or {})
+    )
+    process.start()
+    return process
+
+
+def _train(
+    config: dict[str, object], archive: Path, run: Path, resume: bool, environment: dict[str, str]
+) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    with joined_world(CPU) as world:
+        stop = train(
+            TrainConfig.from_dict(config),
+            Dataset(archive),
+            run,
+            device=CPU,
+            resume=resume,
+            console=Console(file=io.StringIO()),
+            world=world,
+        )
+    os._exit(0 if stop.signal is None else 128 + stop.signal)
+
+
+def torchrun_environments(count: int) -> list[dict[str, str]]:
+    """What torchrun would tell each of `count` processes on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [
+        {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        for rank in range(count)
+    ]
