@@ -134,6 +134,61 @@ def export_command(
     console.print(f"{checkpoint}: {saved.name}@{saved.digest[:12]}", highlight=False)
 
 
+@app.command("pictures")
+def pictures_command(
+    run: Annotated[Path, typer.Argument(help="Run folder, finished or still going on.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Its archive: for label sheets and a latent walk.")
+    ] = None,
+) -> None:
+    """Write a run's timelapse, plots, label sheets and latent walk into RUN/pictures."""
+    # These need nothing that training needs, and take a second to load.
+    from training.run_pictures import run_pictures
+
+    files, missing = run_pictures(run, read_run(run), Dataset(data) if data else None)
+    for line in [*map(str, files), *missing]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command("project")
+def project_command(
+    photo: Annotated[Path, typer.Argument(help="A picture of one face, cropped to it.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the pictures and latent.json.")],
+    label: Annotated[
+        list[str] | None, typer.Option(help="A known label, as age=30-39; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of optimisation.", min=20)] = 400,
+    unchecked: Annotated[bool, typer.Option(help="Take any picture, face or not.")] = False,
+) -> None:
+    """Find the latent and labels whose generated picture is most like a given one."""
+    from training.project import project_photograph
+
+    with Progress(
+        TextColumn("projecting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("distance {task.fields[distance]:.3f}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=steps, distance=0.0)
+        lines = project_photograph(
+            photo,
+            checkpoint,
+            out,
+            labels=label or [],
+            seed=seed,
+            steps=steps,
+            check_face=not unchecked,
+            report=lambda done, _, distance: bar.update(task, completed=done, distance=distance),
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
 def _preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}: choose one of {', '.join(PRESETS)}")

@@ -11,8 +11,12 @@ def model_card(
     generator: Generator,
     attributes: Sequence[Attribute],
     provenance: Mapping[str, Any],
+    pictures: Mapping[str, str] | None = None,
 ) -> str:
-    """README.md of a checkpoint: what it is, made from what, how good, what not to expect."""
+    """README.md of a checkpoint: what it is, made from what, how good, what not to expect.
+
+    `pictures`: further picture files beside the card → the line that stands under each.
+    """
     config = generator.config
     parameters = sum(p.numel() for p in generator.parameters())
     dataset = provenance["dataset"]
@@ -22,7 +26,8 @@ def model_card(
         f"A conditional progressive GAN that makes {config.resolution}×{config.resolution} pictures"
         " of people who do not exist. Nobody shown is a real person; likeness to one is chance.",
         "![64 uncurated samples](samples.png)",
-        "*Seeds 0 to 63, labels drawn as they fall in the training set, nothing picked.*",
+        "*Seeds 0 to 63 as the service shows them, nothing picked.*",
+        *(f"![{caption}]({file})\n\n*{caption}*" for file, caption in (pictures or {}).items()),
         "## Use",
         f"```sh\nVISAGE_CHECKPOINTS=models/checkpoints/{name} python -m service\n```",
         "## Labels",

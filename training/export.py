@@ -1,6 +1,6 @@
 """A run's newest snapshot (+ its evaluation) → a checkpoint that the service can load.
 
-Exports the averaged generator with provenance, model card and an uncurated grid. Knows nothing
+Exports the averaged generator with provenance, model card and uncurated pictures. Knows nothing
 about how the run was trained beyond what its folder says.
 """
 
@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from models import Attribute, Checkpoint, Generator, save_checkpoint, to_pixels
+from models import Checkpoint, Generator, save_checkpoint
 from training.card import model_card
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
+from training.files import write_files
+from training.gallery import model_exhibits, render, run_exhibits
 from training.grids import grid, png_bytes
 from training.schedule import phase_at
 from training.snapshot import Snapshot, load_newest
-from training.state import fixed_latents
 
 GRID_SEEDS = range(64)
 GRID_SCALE = 2
@@ -45,10 +44,8 @@ def export(
     for an unreadable evaluation, CheckpointError where the folder cannot be written.
     """
     snapshot, _ = load_newest(run)
-    _check_grown(run, snapshot, config)
-    generator = Generator(config.network.generator(dataset.label_dim))
-    generator.load_state_dict(snapshot.tensors["average"])
-    generator.eval().requires_grad_(False)
+    check_grown(run, snapshot, config)
+    generator = averaged_generator(snapshot, config, dataset.label_dim)
     attributes, joint_prior = dataset.attributes(), dataset.joint_prior()
     provenance = {
         "git_commit": _git_commit(),
@@ -61,48 +58,41 @@ def export(
         "metrics": _read_evaluation(evaluation),
         "licence": licence,
     }
-    pixels = _grid_pixels(generator, attributes, joint_prior)
-    return save_checkpoint(
+    exhibits = [
+        *model_exhibits(generator, attributes, joint_prior),
+        *run_exhibits(run, config.network.resolution),
+    ]
+    captions = {exhibit.file: exhibit.caption for exhibit in exhibits}
+    samples = render(generator, GRID_SEEDS, attributes, joint_prior)
+    saved = save_checkpoint(
         folder,
         generator=generator,
         attributes=attributes,
         joint_prior=joint_prior,
         provenance=provenance,
-        readme=model_card(folder.name, generator, attributes, provenance),
-        samples_png=png_bytes(grid(pixels, columns=8, scale=GRID_SCALE)),
+        readme=model_card(folder.name, generator, attributes, provenance, captions),
+        samples_png=png_bytes(grid(samples, columns=8, scale=GRID_SCALE)),
         dtype=dtype,
     )
+    write_files(folder, {exhibit.file: exhibit.data for exhibit in exhibits})
+    return saved
 
 
-def _check_grown(run: Path, snapshot: Snapshot, config: TrainConfig) -> None:
+def averaged_generator(snapshot: Snapshot, config: TrainConfig, label_dim: int) -> Generator:
+    """The averaged generator of a snapshot, ready to be used."""
+    generator = Generator(config.network.generator(label_dim))
+    generator.load_state_dict(snapshot.tensors["average"])
+    return generator.eval().requires_grad_(False)
+
+
+def check_grown(run: Path, snapshot: Snapshot, config: TrainConfig) -> None:
+    """Raises SnapshotError where the full resolution is not reached yet."""
     phase = phase_at(snapshot.images_seen, config)
     if phase.resolution < config.network.resolution or phase.alpha < 1:
         raise SnapshotError(
             f"{run} has only reached {phase.resolution} px (alpha {phase.alpha:.2f}) of "
             f"{config.network.resolution} px: train on with --resume, then export"
         )
-
-
-@torch.inference_mode()
-def _grid_pixels(
-    generator: Generator,
-    attributes: tuple[Attribute, ...],
-    joint_prior: NDArray[np.float64] | None,
-) -> NDArray[np.uint8]:
-    """Pictures of seeds 0 … 63, labels as they fall in the training set; nothing is picked."""
-    z_NZ = fixed_latents(GRID_SEEDS, generator.config.latent_dim)
-    y_NL = None
-    if joint_prior is not None:
-        random = np.random.default_rng(0)
-        drawn = random.choice(joint_prior.size, size=len(GRID_SEEDS), p=joint_prior.ravel())
-        index_AN = np.unravel_index(drawn, joint_prior.shape)
-        parts = [
-            np.eye(len(attribute.values), dtype=np.float32)[index_N]
-            for attribute, index_N in zip(attributes, index_AN, strict=True)
-        ]
-        y_NL = torch.from_numpy(np.concatenate(parts, axis=1))
-    pixels: NDArray[np.uint8] = to_pixels(generator(z_NZ, y_NL)).numpy()
-    return pixels
 
 
 def _read_evaluation(path: Path | None) -> Mapping[str, Any] | None:

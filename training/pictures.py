@@ -14,6 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+# What photographs come in (MPO counts as JPEG). Not every format that Pillow knows: some of
+# those run other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SMALLEST_SHARE = 4  # a side less than a quarter of the resolution is too small to enlarge
+
 
 class Picture(NamedTuple):
     """A decoded, resized picture on its way into the archive."""
@@ -21,48 +26,91 @@ class Picture(NamedTuple):
     png: bytes
     pixel_digest: bytes  # sha256 of the RGB bytes, [H, W, 3] uint8
     upscaled: bool
+    animated: bool  # and only its first frame was taken
+
+
+class Decoded(NamedTuple):
+    """A picture's upright centre square, RGB at the resolution asked for, and what it was."""
+
+    image: Image.Image
+    size: tuple[int, int]  # width and height of the upright whole, at least: see `load_picture`
+    animated: bool
+
+
+class UnusableError(ValueError):
+    """A picture that can be decoded but would be silently wrong: the message says why."""
 
 
 def encode_picture(data: bytes, resolution: int) -> Picture | str:
     """A file as a square PNG of that resolution, or the reason why it cannot become one."""
+    decoded = read_picture(data, resolution)
+    if isinstance(decoded, str):
+        return decoded
+    image = decoded.image
+    digest = hashlib.sha256(image.tobytes()).digest()
+    upscaled = min(decoded.size) < resolution
+    return Picture(encode_png(image), digest, upscaled, decoded.animated)
+
+
+def read_picture(data: bytes, resolution: int) -> Decoded | str:
+    """A file decoded as by `load_picture`, or the reason why it cannot be."""
+    if not data:
+        return "an empty file"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata is no news, a decompression bomb is
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image, upscaled = load_picture(data, resolution)
+            return load_picture(data, resolution)
     except UnidentifiedImageError:
         return "not a picture"
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return f"more than {(Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels"
+    except UnusableError as error:
+        return str(error)
     except Exception as error:  # Pillow's decoders raise anything on damaged input
         return f"unreadable: {str(error) or type(error).__name__}"
-    return Picture(encode_png(image), hashlib.sha256(image.tobytes()).digest(), upscaled)
 
 
-def load_picture(data: bytes, resolution: int) -> tuple[Image.Image, bool]:
-    """Decodes to RGB [resolution, resolution]; also says whether it had to be enlarged.
+def load_picture(data: bytes, resolution: int) -> Decoded:
+    """Decodes to RGB [resolution, resolution].
 
-    Upright by its EXIF orientation, transparent parts on white, centre square. An integer factor
-    is averaged exactly (box), any other is resampled by Lanczos. Raises what Pillow raises.
+    Upright by its EXIF orientation, transparent parts on white, centre square, the first frame of
+    an animation. An integer factor is averaged exactly (box), any other is resampled by Lanczos.
+    A JPEG may be decoded at a fraction of its size, never below four times the resolution, and
+    its `size` is then that. Raises UnusableError, and what Pillow raises.
     """
-    image: Image.Image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    # An MPO's further frames are a phone's depth maps and the like: its first is the photograph.
+    animated = image.format != "MPO" and getattr(image, "n_frames", 1) > 1
     # A JPEG decoded at a fraction of its size loses nothing while that leaves 4× what is needed.
     image.draft(None, (4 * resolution, 4 * resolution))
     ImageOps.exif_transpose(image, in_place=True)
+    size, side = image.size, min(image.size)
+    if side * SMALLEST_SHARE < resolution:
+        raise UnusableError(f"too small: a side of {side} px cannot be enlarged to {resolution} px")
+    image = _to_rgb(image)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = (left, top, left + side, top + side)
+    if side % resolution == 0:
+        return Decoded(image.reduce(side // resolution, box=square), size, animated)
+    image = image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=square)
+    return Decoded(image, size, animated)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB of 8 bits. Raises UnusableError where it is unknown what is white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     elif image.mode.startswith("I"):  # 16 bits of grey, which convert("RGB") would clip
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = (left, top, left + side, top + side)
-    if side % resolution == 0:
-        return image.reduce(side // resolution, box=square), False
-    size = (resolution, resolution)
-    return image.resize(size, Image.Resampling.LANCZOS, box=square), side < resolution
+        image = image.convert("I")
+        values_HW = np.asarray(image)
+        if values_HW.min() < 0 or values_HW.max() > 0xFFFF:
+            raise UnusableError("grey values beyond 16 bits, whose white is not known")
+        image = image.point(lambda value: value * (1 / 257)).convert("L")
+    elif image.mode == "F":
+        raise UnusableError("floating-point grey values, whose white is not known")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def encode_png(image: Image.Image) -> bytes:

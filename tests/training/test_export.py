@@ -1,0 +1,110 @@
+"""Snapshot → checkpoint: the grid is what the service shows, and the card's links resolve."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_archives import write_archive
+
+from models import load_checkpoint, to_pixels
+from service import labels as served
+from service.latents import latent
+from service.params import Seed
+from training.config import NetworkConfig
+from training.dataset import Dataset
+from training.errors import SnapshotError
+from training.export import export
+from training.grids import cells, grid
+from training.presets import smoke_16
+from training.run_pictures import run_pictures
+from training.snapshot import Snapshot, save_snapshot
+from training.state import TrainingState
+
+NETWORK = NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8)
+CONFIG = dataclasses.replace(smoke_16(), network=NETWORK)
+
+
+def write_run(run: Path, dataset: Dataset, images_seen: int) -> None:
+    """A run folder as after `images_seen` images, though nothing was learned."""
+    network = NETWORK.generator(dataset.label_dim)
+    state = TrainingState.initial(CONFIG, network, torch.device("cpu"))
+    tensors = {"average": state.average.state_dict()}
+    save_snapshot(run, Snapshot(images_seen, 1, tensors, {}), keep=1)
+    (run / "samples").mkdir()
+    for kimg in (1, 2):
+        grid(np.full((64, 16, 16, 3), kimg, np.uint8), 8).save(run / "samples" / f"{kimg:06d}k.png")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    dataset = Dataset(write_archive(folder / "noise.zip"))
+    write_run(folder / "run", dataset, 12_000)
+    float32 = {"dtype": torch.float32}
+    export(
+        folder / "run", folder / "tiny", config=CONFIG, dataset=dataset, licence="Free", **float32
+    )
+    return folder
+
+
+def test_cell_k_of_the_grid_is_the_face_that_the_service_makes_of_seed_k(exported: Path) -> None:
+    checkpoint = load_checkpoint(exported / "tiny")
+    generator = checkpoint.build()
+    space = served.AttributeSpace(
+        [served.Attribute(a.name, a.values, a.prior) for a in checkpoint.attributes],
+        checkpoint.joint_prior,
+    )
+    with Image.open(exported / "tiny" / "samples.png") as sheet:
+        shown = cells(sheet, 32)[:, ::2, ::2]
+    for seed in range(64):
+        z_BZ = torch.from_numpy(latent(Seed.parse(str(seed)), 8))[None]
+        y_BL = torch.from_numpy(space.encode(space.complete({}, str(seed))))[None]
+        expected = to_pixels(generator(z_BZ, y_BL))[0].numpy()
+        # One picture alone and a batch may differ in the last bit of a sum.
+        assert np.abs(shown[seed].astype(int) - expected).max() <= 1
+
+
+def test_every_link_of_the_card_resolves(exported: Path) -> None:
+    card = (exported / "tiny" / "README.md").read_text()
+    linked = set(re.findall(r"!\[[^]]*\]\(([^)]+)\)", card))
+    assert linked == {
+        "samples.png",
+        "labels-gender.webp",
+        "labels-age.webp",
+        "walk.webp",
+        "timelapse.webp",
+    }
+    for name in linked:
+        with Image.open(exported / "tiny" / name) as picture:
+            picture.load()
+        assert (exported / "tiny" / name).stat().st_size < 300_000
+
+
+def test_a_second_export_replaces_the_first_whole(exported: Path) -> None:
+    stale = exported / "tiny" / "labels-hair.webp"
+    stale.write_bytes(b"of an older model")
+    dataset = Dataset(exported / "noise.zip")
+    export(exported / "run", exported / "tiny", config=CONFIG, dataset=dataset, licence="Free")
+    assert not stale.exists()
+    assert (exported / "tiny" / "walk.webp").is_file()
+
+
+def test_pictures_of_a_run_with_its_data(exported: Path) -> None:
+    files, missing = run_pictures(exported / "run", CONFIG, Dataset(exported / "noise.zip"))
+    names = {file.name for file in files}
+    assert names == {"timelapse.webp", "labels-gender.webp", "labels-age.webp", "walk.webp"}
+    assert missing == []
+
+
+def test_a_run_that_has_not_grown_shows_its_history_only(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "noise.zip"))
+    write_run(tmp_path / "run", dataset, 100)
+    files, missing = run_pictures(tmp_path / "run", CONFIG, dataset)
+    assert [file.name for file in files] == ["timelapse.webp"]
+    assert "has only reached" in missing[0]
+    with pytest.raises(SnapshotError, match="has only reached"):
+        export(tmp_path / "run", tmp_path / "c", config=CONFIG, dataset=dataset, licence="Free")
