@@ -91,12 +91,13 @@ def counted(telemetry):
 
 async def ask(cache, maker, count=1, key="a"):
     """Tasks that wait for the picture; returns once all of them do."""
-    before = cache._flights[key].waiters if key in cache._flights else 0
+    fresh = key not in cache._flights
+    before = 0 if fresh else cache._flights[key].waiters
     tasks = [asyncio.create_task(cache.get_or_make(key, maker)) for _ in range(count)]
     await eventually(
         lambda: key in cache._flights and cache._flights[key].waiters == before + count
     )
-    await eventually(lambda: maker.calls >= 1 or cache._shared is not None)
+    await eventually(lambda: maker.calls == 1 or not fresh or cache._shared is not None)
     return tasks
 
 
@@ -161,6 +162,20 @@ async def test_work_given_up_is_begun_anew_for_whoever_asks_next(cache):
     assert await cache.get_or_make("a", anew) == (b"new", "miss")
     await eventually(lambda: given_up.cancelled == 1)
     assert await cache.get_or_make("a", given_up) == (b"new", "hit")
+
+
+async def test_work_that_ends_late_does_not_take_its_successors_place(cache):
+    given_up, anew = Maker(b"old"), Maker(b"new")
+    (task,) = await ask(cache, given_up)
+    task.cancel()
+    await asyncio.sleep(0)
+    (successor,) = await ask(cache, anew)
+    await eventually(lambda: given_up.cancelled == 1)
+    await asyncio.sleep(0)
+    (joined,) = await ask(cache, Maker(b"never"))
+    anew.proceed.set()
+    assert await successor == (b"new", "miss")
+    assert await joined == (b"new", "coalesced")
 
 
 async def test_a_failure_reaches_everybody_as_their_own_and_is_forgotten(cache, counted):
