@@ -95,7 +95,10 @@ class Batcher:
         self._queue = queue
         self._telemetry = telemetry
         self._batch_wait = batch_wait
-        self._reservoir = reservoir or Reservoir(0, 1, telemetry, lambda: None)
+        # An empty reservoir is false.
+        self._reservoir = (
+            Reservoir(0, 1, telemetry, lambda: None) if reservoir is None else reservoir
+        )
         self._device = device or threading.Lock()
         self._spec: ModelSpec | None = None
         self._tile = 0

@@ -48,7 +48,7 @@ def is_head(request: Request) -> bool:
 async def admit(request: Request, pictures: int = 1) -> None:
     """Let a request for so many pictures in, at its client's cost.
 
-    Raises UnauthorizedError, RateLimitedError or TooLargeError. The quota's headers go with every answer.
+    Raises UnauthorizedError, RateLimitedError or TooLargeError. The quota goes with every answer.
     """
     state = state_of(request)
     client = state["clients"].identify(request.scope)

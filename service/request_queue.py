@@ -89,7 +89,9 @@ class RequestQueue:
         finally:
             self._leave(entry)
 
-    def take(self, limit: int, *, wait: float = 0.0, patience: float | None = None) -> list[Entry] | None:
+    def take(
+        self, limit: int, *, wait: float = 0.0, patience: float | None = None
+    ) -> list[Entry] | None:
         """The next 1 to `limit` live entries, in order of arrival; blocks until there are any.
 
         Empty only once closed and empty. Where there are fewer than `limit`, waits up to `wait`

@@ -1,0 +1,202 @@
+"""Several models, loading and reloading, draining: on fake engines, over HTTP."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from fakes import FakeEngine, Gate, face_spec
+from serving import eventually, sample_of, serve
+
+from service.errors import SettingsError
+from service.fleet import Fleet
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+ADMIN = {"Authorization": "Bearer secret"}
+LOAD = "/v1/admin/models/fake-16/load"
+
+
+class Folders:
+    """Engines by folder; what a folder gives can be changed meanwhile."""
+
+    def __init__(self, tmp_path, *names):
+        self.paths = [tmp_path / name for name in names]
+        for path in self.paths:
+            path.mkdir()
+        self.made: list[FakeEngine] = []
+        self.digest = {}
+        self.before_batch = {}
+        self.failure: Exception | None = None
+
+    def __call__(self, folder: Path) -> FakeEngine:
+        if self.failure is not None:
+            raise self.failure
+        digest = self.digest.get(folder.name, "0123456789abcdef" * 4)
+        before = self.before_batch.get(folder.name, lambda size: None)
+        engine = FakeEngine(face_spec(name=folder.name, digest=digest), tile=1, before_batch=before)
+        self.made.append(engine)
+        return engine
+
+    def serve(self, **settings):
+        checkpoints = ",".join(map(str, self.paths))
+        fields = {"checkpoints": checkpoints, "admin_token": "secret"} | settings
+        return serve(self, **fields)
+
+
+async def test_several_models_are_served_side_by_side(tmp_path):
+    folders = Folders(tmp_path, "one", "two")
+    folders.digest["two"] = "f" * 64
+    async with folders.serve() as client:
+        listed = (await client.get("/v1/models")).json()["models"]
+        assert [(m["name"], m["default"]) for m in listed] == [("one", True), ("two", False)]
+        plain = await client.get("/v1/faces/7.png")
+        other = await client.get("/v1/faces/7.png?model=two")
+        assert plain.headers["X-Model"] == "one@0123456789ab"
+        assert other.headers["X-Model"] == "two@ffffffffffff"
+        assert plain.headers["ETag"] != other.headers["ETag"]
+
+
+async def test_the_default_model_is_chosen_by_the_settings(tmp_path):
+    async with Folders(tmp_path, "one", "two").serve(default_model="two") as client:
+        assert (await client.get("/image")).headers["X-Model"].startswith("two@")
+        listed = (await client.get("/v1/models")).json()["models"]
+        assert [model["name"] for model in listed] == ["two", "one"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"checkpoints": "a/same,b/same"}, "VISAGE_CHECKPOINTS"),
+        ({"checkpoints": "a/one", "default_model": "two"}, "VISAGE_DEFAULT_MODEL"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_named(settings, named):
+    with pytest.raises(SettingsError, match=named):
+        Fleet(Settings(**settings), FakeEngine, Telemetry())
+
+
+async def test_one_model_that_does_not_load_keeps_the_server_from_being_ready(tmp_path):
+    folders = Folders(tmp_path, "one", "two")
+
+    def load(folder):
+        if folder.name == "two":
+            raise ValueError("two is broken")
+        return folders(folder)
+
+    settings = {"checkpoints": ",".join(map(str, folders.paths))}
+    async with serve(load, until=None, **settings) as client:
+        fleet = client.app.state.fleet
+        await eventually(lambda: fleet.start_failure is not None)
+        assert str(fleet.start_failure) == "two is broken"
+        assert (await client.get("/readyz")).status_code == 503
+
+
+async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):
+    folders, gate = Folders(tmp_path, "fake-16"), Gate()
+    folders.before_batch["fake-16"] = gate
+    async with folders.serve() as client:
+        running = asyncio.create_task(client.get("/v1/faces/1.png"))
+        await asyncio.to_thread(gate.arrived.wait, 20)
+        waiting = asyncio.create_task(client.get("/v1/faces/2.png"))
+        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
+
+        folders.before_batch.clear()
+        folders.digest["fake-16"] = "f" * 64
+        answer = await client.post(LOAD, headers=ADMIN)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"]["digest"] == "f" * 64
+        assert answer.json()["model"]["default"] is True
+
+        models = (await client.get("/v1/models")).json()["models"]
+        assert [model["digest"] for model in models] == ["f" * 64]
+        gate.open()
+        for task in (running, waiting):
+            finished = await task
+            assert finished.status_code == 200
+            assert finished.headers["X-Model"] == "fake-16@0123456789ab"
+        after = await client.get("/v1/faces/1.png")
+        assert after.headers["X-Model"] == "fake-16@ffffffffffff"
+        assert sample_of(client)("visage_ready") == 1
+
+
+async def test_the_threads_of_replaced_models_end(tmp_path):
+    async with Folders(tmp_path, "fake-16").serve() as client:
+        for _ in range(5):
+            assert (await client.post(LOAD, headers=ADMIN)).status_code == 200
+        engines = lambda: [t for t in threading.enumerate() if t.name == "engine"]  # noqa: E731
+        await eventually(lambda: len(engines()) == 1)
+
+
+async def test_a_checkpoint_that_is_no_good_leaves_the_old_one_serving(tmp_path):
+    folders = Folders(tmp_path, "fake-16")
+    async with folders.serve() as client:
+        folders.failure = ValueError("model.safetensors is not what config.json says")
+        answer = await client.post(LOAD, headers=ADMIN)
+        assert answer.status_code == 422
+        body = answer.json()
+        assert body["type"] == "urn:visage:problem:checkpoint-rejected"
+        assert "is not what config.json says" in body["detail"]
+        assert "The old one goes on" in body["detail"]
+        assert (await client.get("/image")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_new_model_comes_from_beside_the_default_one(tmp_path):
+    folders = Folders(tmp_path, "fake-16", "late")
+    folders.paths.pop()
+    async with folders.serve() as client:
+        answer = await client.post("/v1/admin/models/late/load", headers=ADMIN)
+        assert answer.status_code == 200, answer.text
+        assert (await client.get("/image?model=late")).headers["X-Model"].startswith("late@")
+        assert len((await client.get("/v1/models")).json()["models"]) == 2
+
+
+@pytest.mark.parametrize("name", ["nowhere", "..", ".hidden", "a%2Fb", "%2e%2e"])
+async def test_other_folders_cannot_be_named(tmp_path, name):
+    async with Folders(tmp_path, "fake-16").serve() as client:
+        answer = await client.post(f"/v1/admin/models/{name}/load", headers=ADMIN)
+        assert answer.status_code == 404, answer.text
+
+
+async def test_admin_routes_are_off_without_a_token_and_closed_to_others(tmp_path):
+    async with Folders(tmp_path, "fake-16").serve(admin_token="") as client:
+        off = await client.post(LOAD, headers=ADMIN)
+        assert (off.status_code, off.json()["type"]) == (403, "urn:visage:problem:admin-disabled")
+    (tmp_path / "more").mkdir()
+    async with Folders(tmp_path / "more", "fake-16").serve() as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic c2VjcmV0"}):
+            closed = await client.post(LOAD, headers=headers)
+            assert closed.status_code == 401
+            assert closed.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_a_drain_waits_for_who_holds_a_model_and_refuses_the_rest(tmp_path):
+    folders, gate = Folders(tmp_path, "one", "two"), Gate()
+    folders.before_batch["one"] = gate
+    async with folders.serve() as client:
+        fleet = client.app.state.fleet
+        running = asyncio.create_task(client.get("/image"))
+        await asyncio.to_thread(gate.arrived.wait, 20)
+        fleet.drain()
+        assert (await client.get("/image?model=two")).status_code == 503
+        refused = await client.post(LOAD.replace("fake-16", "one"), headers=ADMIN)
+        assert refused.json()["type"] == "urn:visage:problem:draining"
+        assert not fleet.join(0)
+        gate.open()
+        assert (await running).status_code == 200
+        await eventually(lambda: fleet.join(0))
+
+
+async def test_the_reservoir_is_filled_while_nobody_asks(tmp_path):
+    folders = Folders(tmp_path, "fake-16")
+    async with folders.serve(reservoir=3) as client:
+        sample = sample_of(client)
+        await eventually(lambda: sample("visage_reservoir_faces", model="fake-16") == 3)
+        answers = [await client.get("/image") for _ in range(3)]
+        assert answers[0].headers["X-Cache"] == "hit"
+        assert len({answer.content for answer in answers}) == 3
+        seed, labels = answers[0].headers["X-Seed"], answers[0].headers["X-Labels"]
+        again = await client.get(f"/v1/faces/{seed}.png?{labels}")
+        assert again.content == answers[0].content
+        await eventually(lambda: sample("visage_reservoir_faces", model="fake-16") == 3)
