@@ -8,7 +8,7 @@ can follow; timestamps are fixed, so the same members are the same bytes.
 import io
 import re
 import zipfile
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can say."""
@@ -22,7 +22,7 @@ def member_name(index: int, stem: str, extension: str) -> str:
     return f"{index:04d}-{_UNSAFE.sub('-', stem)[:_STEM_LENGTH]}.{extension}"
 
 
-async def zip_stream(members: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[bytes]:
+async def zip_stream(members: AsyncIterable[tuple[str, bytes]]) -> AsyncGenerator[bytes, None]:
     """The zip of `members`, names and contents; holds one of them at a time.
 
     The directory comes last: a zip that was broken off cannot be taken for a whole one.

@@ -6,15 +6,13 @@ full resolution (4:4:4), which small faces need.
 """
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from service import png
-from service.png import DEFLATER
+from service.png import DEFLATER, encode_png
 from service.provenance import Claims, png_text, xmp_packet
 
 WEBP_QUALITY = 90
@@ -46,7 +44,7 @@ def encode(
         image_HWC = resample(image_HWC, size)
     xmp = xmp_packet(claims)
     if format_ == "png":
-        return png.encode_png(image_HWC, text=png_text(claims), xmp=xmp)
+        return encode_png(image_HWC, text=png_text(claims), xmp=xmp)
     buffer = io.BytesIO()
     picture = Image.fromarray(image_HWC)
     if format_ == "webp":
@@ -65,15 +63,3 @@ def resample(image_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return image_HWC
     picture = Image.fromarray(image_HWC).resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(picture)
-
-
-ENCODER_VERSION = encoder_version("png")
-
-
-def encode_png(
-    image_HWC: NDArray[np.uint8], *, text: Sequence[tuple[str, str]], size: int | None = None
-) -> bytes:
-    """`encode` for callers that have the claims as PNG's text fields."""
-    fields = dict(text)
-    claims = Claims(fields["Seed"], fields["Model"], fields.get("Labels", ""))
-    return encode(image_HWC, "png", claims=claims, size=size)

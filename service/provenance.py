@@ -133,8 +133,3 @@ def _read_xmp(packet: bytes) -> dict[str, str]:
 
 class _UnwantedError(Exception):
     """Ends the parsing of a packet that is not worth reading on."""
-
-
-def text_fields(*, seed: str, model: str, labels: str) -> Sequence[tuple[str, str]]:
-    """`png_text` by its parts."""
-    return png_text(Claims(seed, model, labels))

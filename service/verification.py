@@ -8,8 +8,8 @@ import asyncio
 import io
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,6 @@ class Verification:
     claims: Claims | None
     detail: str
     """One sentence for whoever asked."""
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 async def verify(content: bytes, render: Render) -> Verification:

@@ -7,9 +7,17 @@ Routes answer GET; the middleware serves HEAD from the same handlers, and a hand
 
 from fastapi import APIRouter
 
-from service.routes import admin, faces, models, operations
+from service.routes import admin, faces, many, models, morph, operations, verify
 
-PARTS = (faces.router, models.router, operations.router, admin.router)
+PARTS = (
+    faces.router,
+    many.router,
+    morph.router,
+    verify.router,
+    models.router,
+    operations.router,
+    admin.router,
+)
 
 router = APIRouter()
 for part in PARTS:

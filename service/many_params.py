@@ -1,0 +1,232 @@
+"""JSON body → a validated request for many pictures, and its items in the terms of a model.
+
+Knows nothing about HTTP objects. The body says exactly one of which seeds, how many, or which
+latents; what belongs to all items may be said once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from service.errors import InvalidParameter, InvalidParametersError, TooLargeError
+from service.params import MAX_SEED_LENGTH, MAX_SIZE, MIN_SIZE, AttributeParser, Seed
+
+SOURCES = ("seeds", "count", "latents")
+"""What a body can ask by: exactly one of them."""
+MAX_LATENT = 1e6
+"""Latents are normalised before anything else, so nothing lies beyond; float32 would overflow."""
+
+_EXAMPLES: list[dict[str, Any]] = [
+    {"seeds": [1, 2, "anna"], "labels": {"gender": "female"}, "size": 256},
+    {"count": 16, "layout": "sheet", "format": "webp"},
+    {"seeds": [7, 7], "labels": [{"age": 20}, {"age": 60}]},
+]
+
+
+def _text(value: object) -> str:
+    """A text, or a whole number as one."""
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise ValueError("a text or a whole number is needed here")
+
+
+def _labels(value: object) -> dict[str, str] | list[dict[str, str]]:
+    if isinstance(value, list):
+        return [_mapping(one) for one in value]
+    return _mapping(value)
+
+
+def _mapping(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError('an object such as {"age": 34} is needed, or a list of one per item')
+    return {str(name): _text(text) for name, text in value.items()}
+
+
+_TEXT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+_LABELS_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": _TEXT_SCHEMA}
+_SEED_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1, "maxLength": MAX_SEED_LENGTH},
+        {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
+    ]
+}
+SeedText = Annotated[str, BeforeValidator(_text), WithJsonSchema(_SEED_SCHEMA)]
+LatentNumber = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT, allow_inf_nan=False)]
+Latent = Annotated[list[LatentNumber], Field(fail_fast=True)]
+Labels = Annotated[
+    dict[str, str] | list[dict[str, str]],
+    PlainValidator(_labels),
+    WithJsonSchema({"anyOf": [_LABELS_SCHEMA, {"type": "array", "items": _LABELS_SCHEMA}]}),
+]
+
+
+def _finish_schema(schema: dict[str, Any]) -> None:
+    """Say in JSON Schema what Python says: one source, and empty defaults that nobody may send."""
+    schema["oneOf"] = [{"required": [source]} for source in SOURCES]
+    for field in schema["properties"].values():
+        if not field.get("default", ...):
+            del field["default"]
+
+
+class ManyRequest(BaseModel):
+    """Many pictures at once: exactly one of `seeds`, `count` and `latents`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra=_finish_schema,
+    )
+
+    seeds: list[SeedText] = Field(
+        default_factory=list,
+        min_length=1,
+        fail_fast=True,
+        description="Whose faces: each an integer 0…2^64−1 or any other text.",
+    )
+    count: int = Field(0, ge=1, description="How many faces nobody has seen.")
+    latents: list[Latent] = Field(
+        default_factory=list,
+        min_length=1,
+        fail_fast=True,
+        description="Latent vectors of Z numbers each (see /v1/models: latent_dim).",
+    )
+    labels: Labels = Field(
+        default_factory=dict,
+        description="Attributes: an object for all items, or a list of one per item.",
+    )
+    size: int = Field(
+        0,
+        ge=MIN_SIZE,
+        le=MAX_SIZE,
+        description="Pixels a side of each picture; default: the model's own.",
+    )
+    format: Literal["png", "webp", "jpeg", "jpg"] = Field(
+        "png", description="Of each picture, or of the sheet."
+    )
+    model: str = Field(
+        "", min_length=1, description="A loaded model's name; default: the server's default."
+    )
+    layout: Literal["zip", "sheet"] = Field(
+        "zip", description="zip: one file each, and manifest.json; sheet: one picture, a grid."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ManyRequest":
+        if len(self.model_fields_set.intersection(SOURCES)) != 1:
+            raise ValueError(f"give exactly one of {', '.join(SOURCES)}")
+        return self
+
+    @property
+    def picture_format(self) -> str:
+        return "jpeg" if self.format == "jpg" else self.format
+
+    def __len__(self) -> int:
+        """How many pictures this asks for."""
+        return self.count or len(self.seeds or self.latents)
+
+    @classmethod
+    def openapi(cls) -> dict[str, Any]:
+        """The request body in the terms of OpenAPI."""
+        examples = {f"example {i}": {"value": value} for i, value in enumerate(_EXAMPLES, 1)}
+        content = {"schema": cls.model_json_schema(), "examples": examples}
+        return {"required": True, "content": {"application/json": content}}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of many. `given` maps attributes to canonical values, in any subset."""
+
+    seed: Seed
+    """A latent's is a name made from its numbers, which no picture can be made from again."""
+    given: Mapping[str, str]
+    z_Z: NDArray[np.float32] | None = None
+    """The latent, where it was given."""
+
+
+def items_of(
+    many: ManyRequest, attributes: AttributeParser, *, latent_dim: int, max_items: int
+) -> list[Item]:
+    """The items, or TooLargeError, or InvalidParametersError naming what is wrong with them."""
+    if len(many) > max_items:
+        raise TooLargeError(
+            f"This asks for {len(many)} pictures, and {max_items} are the most at once: "
+            "ask for less at a time."
+        )
+    problems: list[InvalidParameter] = []
+    given = _given(many, attributes, problems)
+    items: list[Item] = []
+    for index in range(len(many)):
+        if many.latents:
+            z_Z = np.asarray(many.latents[index], np.float32)
+            if len(z_Z) != latent_dim:
+                detail = f"latents.{index} has {len(z_Z)} numbers; this model takes {latent_dim}."
+                problems.append(InvalidParameter(f"latents.{index}", detail, (str(latent_dim),)))
+            items.append(Item(_named_after(z_Z), given[index], z_Z))
+            continue
+        seed = Seed.parse(many.seeds[index]) if many.seeds else Seed.random()
+        if isinstance(seed, InvalidParameter):
+            problems.append(replace(seed, parameter=f"seeds.{index}"))
+        else:
+            items.append(Item(seed, given[index]))
+    if problems:
+        raise InvalidParametersError(problems)
+    return items
+
+
+def _given(
+    many: ManyRequest, attributes: AttributeParser, problems: list[InvalidParameter]
+) -> Sequence[Mapping[str, str]]:
+    """The labels of each item, by the canonical names and values."""
+    if not isinstance(many.labels, list):
+        return [_canonical("labels", many.labels, attributes, problems)] * len(many)
+    if len(many.labels) != len(many):
+        detail = f"labels has {len(many.labels)} entries for {len(many)} items: give one for each."
+        raise InvalidParametersError([InvalidParameter("labels", detail)])
+    return [
+        _canonical(f"labels.{index}", labels, attributes, problems)
+        for index, labels in enumerate(many.labels)
+    ]
+
+
+def _canonical(
+    where: str,
+    labels: Mapping[str, str],
+    attributes: AttributeParser,
+    problems: list[InvalidParameter],
+) -> dict[str, str]:
+    names = {name.casefold(): name for name in attributes.names}
+    found: dict[str, str] = {}
+    for raw, text in labels.items():
+        name = names.get(raw.casefold())
+        if name is None:
+            allowed = tuple(attributes.names)
+            detail = f"There is no attribute {raw!r}; allowed: {', '.join(allowed) or 'none'}."
+            problems.append(InvalidParameter(f"{where}.{raw}", detail, allowed))
+        elif name in found:
+            detail = f"{name} is given more than once: give it once."
+            problems.append(InvalidParameter(f"{where}.{raw}", detail))
+        else:
+            value = attributes.parse(name, text)
+            if isinstance(value, str):
+                found[name] = value
+            else:
+                problems.append(replace(value, parameter=f"{where}.{raw}"))
+    return found
+
+
+def _named_after(z_Z: NDArray[np.float32]) -> Seed:
+    return Seed(f"latent-{sha256(z_Z.astype('<f4').tobytes()).hexdigest()[:16]}", None)
