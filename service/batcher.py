@@ -51,6 +51,10 @@ class Engine(Protocol):
     def tile(self) -> int:
         """Pictures it computes in one step; fuller batches gain nothing."""
 
+    @property
+    def weights_bytes(self) -> int:
+        """Memory of the device that the weights take."""
+
     def warm_up(self) -> None:
         """Make the first request as fast as the second."""
 
@@ -102,6 +106,7 @@ class Batcher:
         self._device = device or threading.Lock()
         self._spec: ModelSpec | None = None
         self._tile = 0
+        self._weights_bytes = 0
         self._pace = 0.0
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -117,6 +122,11 @@ class Batcher:
     def tile(self) -> int:
         """The engine's tile; 0 before it is loaded."""
         return self._tile
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory of the device that its weights take; 0 while there are none."""
+        return self._weights_bytes
 
     @property
     def failure(self) -> BaseException | None:
@@ -181,6 +191,7 @@ class Batcher:
                 failures = 0 if served else failures + 1
                 if failures == FAILURES_BEFORE_DEATH:
                     raise RuntimeError(f"{failures} batches in a row failed")
+            self._weights_bytes = 0
             self._advance(State.STOPPED)
         except BaseException as error:
             # Nothing may end this thread in silence: who waits would wait for ever.
@@ -192,6 +203,7 @@ class Batcher:
         engine = self._load_engine()
         loaded = time.perf_counter()
         self._spec, self._tile = engine.spec, engine.tile
+        self._weights_bytes = engine.weights_bytes
         name = engine.spec.name
         self._telemetry.model_load.labels(name).set(loaded - started)
         self._advance(State.WARMING_UP)

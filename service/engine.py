@@ -54,6 +54,10 @@ class TorchEngine:
     def tile(self) -> int:
         return self._tile
 
+    @property
+    def weights_bytes(self) -> int:
+        return sum(p.nbytes for p in self._generator.parameters())
+
     def warm_up(self) -> None:
         """Run the tile until kernels are chosen and memory is laid out."""
         for _ in range(WARM_UP_STEPS):

@@ -104,6 +104,7 @@ class Fleet:
             queue_depth=lambda: sum(len(served.queue) for served in self._all()),
             queue_capacity=lambda: settings.queue_capacity * len(self._served),
             ready=lambda: self.ready,
+            weights_bytes=lambda: sum(served.batcher.weights_bytes for served in self._all()),
         )
 
     def start(self) -> None:

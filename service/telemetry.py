@@ -127,11 +127,13 @@ class Telemetry:
         queue_depth: Callable[[], int],
         queue_capacity: Callable[[], int],
         ready: Callable[[], bool],
+        weights_bytes: Callable[[], int],
     ) -> None:
         """Read these whenever somebody scrapes."""
         self.queue_depth.set_function(queue_depth)
         self.queue_capacity.set_function(queue_capacity)
         self.ready.set_function(lambda: float(ready()))
+        self.device_memory.labels(kind="weights").set_function(weights_bytes)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics and their content type, in the format the Accept header prefers."""

@@ -49,6 +49,8 @@ class FakeEngine:
         self.seen: list[NDArray[np.float32]] = []
         self._before_batch = before_batch
 
+    weights_bytes = 1000
+
     def warm_up(self) -> None:
         self.threads.add(threading.get_ident())
 

@@ -55,6 +55,7 @@ async def test_several_models_are_served_side_by_side(tmp_path):
         assert plain.headers["X-Model"] == "one@0123456789ab"
         assert other.headers["X-Model"] == "two@ffffffffffff"
         assert plain.headers["ETag"] != other.headers["ETag"]
+        assert sample_of(client)("visage_device_memory_bytes", kind="weights") == 2000
 
 
 async def test_the_default_model_is_chosen_by_the_settings(tmp_path):
