@@ -14,6 +14,7 @@ from typing import Any
 from training.errors import DatasetError
 
 MAX_VALUES = 1000  # more distinct values than this is a column of names, not of categories
+MAX_UNSHARED = 20  # nor may more than this be had by fewer than two pictures each, on average
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,30 @@ def parse_label_file(where: str, data: bytes) -> LabelFile:
     parse = _parse_json if where.endswith(".json") else _parse_csv
     try:
         return parse(where, data.decode("utf-8-sig"))
-    except (ValueError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{where} is not UTF-8 text (at byte {error.start}): save it as UTF-8."
+        ) from error
+    except (ValueError, RecursionError, csv.Error) as error:
         raise DatasetError(f"{where} cannot be read ({error}): correct that file.") from error
 
 
 def sorted_values(attribute: str, values: Iterable[str]) -> tuple[str, ...]:
-    """The distinct values in order, "2" before "10". Raises DatasetError if there are too many."""
+    """The distinct ones of all pictures' values in order, "2" before "10".
+
+    Raises DatasetError if there are too many, or nearly as many as pictures.
+    """
+    values = list(values)
     distinct = sorted(set(values), key=_numeric_aware)
     if len(distinct) > MAX_VALUES:
         raise DatasetError(
             f"{attribute!r} has {len(distinct)} distinct values, and at most {MAX_VALUES} can be "
             "learned: group them into fewer."
+        )
+    if len(distinct) > MAX_UNSHARED and 2 * len(distinct) > len(values):
+        raise DatasetError(
+            f"{attribute!r} has {len(distinct)} distinct values in {len(values)} pictures, as "
+            "names or notes have: leave it out, or group its values."
         )
     return tuple(distinct)
 
@@ -64,16 +78,31 @@ def _numeric_aware(text: str) -> list[tuple[int, int, str]]:
 
 def _parse_csv(where: str, text: str) -> LabelFile:
     table = csv.DictReader(io.StringIO(text))
-    columns = list(table.fieldnames or ())
+    header = [column.strip() for column in table.fieldnames or ()]
+    columns = [column for column in header if column]
     if "file" not in columns or len(columns) < 2:
         raise DatasetError(
             f"{where} needs the column 'file' and one column per attribute; it has "
             f"{', '.join(columns) or 'none'}."
         )
+    if len(set(columns)) < len(columns):
+        twice = next(column for column in columns if columns.count(column) > 1)
+        raise DatasetError(f"{where} has the column {twice!r} twice: leave one of them out.")
     columns.remove("file")
-    rows = [
-        (row["file"], tuple((row[column] or "").strip() for column in columns)) for row in table
-    ]
+    table.fieldnames = header
+    rows = []
+    for row in table:
+        # Spreadsheets leave empty cells at the end, and blank lines; anything else is a mistake.
+        nameless = [*(row.get(None) or ()), row.get("") or ""]
+        if any(cell.strip() for cell in nameless):
+            raise DatasetError(
+                f"{where}, line {table.line_num}, has a cell in no named column: name its column, "
+                "or put the text with the comma into quotes."
+            )
+        if file := (row["file"] or "").strip():
+            rows.append((file, tuple((row[column] or "").strip() for column in columns)))
+        elif any(row[column] for column in columns):
+            raise DatasetError(f"{where}, line {table.line_num}, names no file: correct that line.")
     return LabelFile(tuple(DeclaredAttribute(column, ()) for column in columns), rows)
 
 

@@ -12,87 +12,24 @@ import errno
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import signal
 import time
 import zipfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from training.errors import DatasetError
-from training.label_files import DeclaredAttribute
-from training.pictures import Picture, encode_picture
-from training.sources import Entry, Source, SourceFiles, open_source
+from training.prepare_report import Duplicate, PrepareReport
+from training.sources import Entry, Source, open_source
+from training.workers import encode_all
 
 FORMAT_VERSION = 1
 RESOLUTIONS = tuple(2**n for n in range(2, 11))  # 4 … 1024
-CHUNK = 32  # pictures handed to a process at once: little overhead, little to hold in memory
 
 Progress = Callable[[int, int], None]  # files done, files in all
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """A file that was dropped because an earlier one has the same pixels."""
-
-    name: str
-    same_as: str
-    labels_disagree: bool
-
-
-@dataclass
-class PrepareReport:
-    """What became of every file of the source."""
-
-    archive: str
-    name: str
-    source: str
-    layout: str
-    resolution: int
-    attributes: tuple[DeclaredAttribute, ...]
-    files: int = 0
-    pictures: int = 0  # in the archive
-    upscaled: int = 0  # of those, smaller than the resolution to begin with
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # attribute → value → pictures
-    duplicates: list[Duplicate] = field(default_factory=list)
-    skipped: list[Entry] = field(default_factory=list)
-    digest: str = ""
-    seconds: float = 0.0
-
-    def to_json(self) -> str:
-        """The report as text, every dropped file by name."""
-        document = asdict(self)
-        document["skipped"] = [{"name": e.name, "reason": e.reason} for e in self.skipped]
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-    def summary(self) -> str:
-        """A short table for the terminal; the full list is in the report beside the archive."""
-        disagreeing = sum(d.labels_disagree for d in self.duplicates)
-        rows = [
-            (
-                "pictures",
-                f"{self.pictures} of {self.files} files, {self.resolution}×{self.resolution}",
-            ),
-            ("duplicates", f"{len(self.duplicates)} dropped, {disagreeing} with other labels"),
-            ("skipped", f"{len(self.skipped)}"),
-        ]
-        reasons = Counter(entry.reason for entry in self.skipped)
-        rows += [("", f"{count} × {reason}") for reason, count in reasons.most_common(5)]
-        if self.upscaled:
-            rows.append(("upscaled", f"{self.upscaled} were smaller than the resolution"))
-        rows += [
-            (attribute, ", ".join(f"{value} {count}" for value, count in list(counts.items())[:12]))
-            for attribute, counts in self.counts.items()
-        ]
-        rate = self.files / max(self.seconds, 1e-9)
-        rows.append(("time", f"{self.seconds:.1f} s, {rate:.0f} files/s"))
-        rows.append(("archive", self.archive))
-        return "\n".join(f"{key:<11} {text}" for key, text in rows)
 
 
 def prepare(
@@ -192,7 +129,7 @@ def _write_archive(
         labelled = [entry for entry in source.entries if entry.labels is not None]
         report.skipped = [entry for entry in source.entries if entry.labels is None]
         names = [entry.name for entry in labelled]
-        results = _encode_all(source.path, names, report.resolution, workers)
+        results = encode_all(source.path, names, report.resolution, workers)
         done = len(report.skipped)
         for entry, picture in zip(labelled, results, strict=True):
             done += 1
@@ -209,6 +146,7 @@ def _write_archive(
             index = f"{len(paths):08d}"
             paths.append(f"images/{index[:5]}/img{index}.png")
             report.upscaled += picture.upscaled
+            report.animated += picture.animated
             _add(out, paths[-1], picture.png)
         if not paths:
             some = report.skipped[0]
@@ -261,54 +199,3 @@ def _write_failure(archive: Path, error: OSError) -> str:
         f"{archive} cannot be written ({error.strerror or error}): name an archive in a folder "
         "where you may write."
     )
-
-
-# Processes. Spawned, because forking a process that has torch's threads may deadlock.
-
-_files: SourceFiles | None = None  # one per process, opened by its initializer
-
-
-def _encode_all(
-    path: Path, names: list[str], resolution: int, workers: int
-) -> Iterator[Picture | str]:
-    """The pictures in the order of their names, at most a few chunks ahead of the reader."""
-    chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
-    workers = min(workers, len(chunks))
-    if workers <= 1:
-        with SourceFiles(path) as files:
-            for name in names:
-                yield _encode_file(files, name, resolution)
-        return
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker, (path,)
-    )
-    pending: deque[Future[list[Picture | str]]] = deque()
-    try:
-        for chunk in chunks:
-            pending.append(pool.submit(_encode_chunk, chunk, resolution))
-            if len(pending) > 4 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(path: Path) -> None:
-    global _files
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _files = SourceFiles(path)
-
-
-def _encode_chunk(names: list[str], resolution: int) -> list[Picture | str]:
-    if _files is None:
-        raise RuntimeError("this process was not started by _encode_all")
-    return [_encode_file(_files, name, resolution) for name in names]
-
-
-def _encode_file(files: SourceFiles, name: str, resolution: int) -> Picture | str:
-    try:
-        data = files.read(name)
-    except Exception as error:  # a damaged or encrypted zip entry raises almost anything
-        return f"unreadable: {str(error) or type(error).__name__}"
-    return encode_picture(data, resolution)

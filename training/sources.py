@@ -8,22 +8,19 @@ A source lists its files in sorted order, each with its labels or the reason it 
 It knows nothing of pixels: whether a file is a picture at all is found out by `prepare`.
 """
 
-import os
 import re
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from training.errors import DatasetError
-from training.label_files import DeclaredAttribute, parse_label_file, sorted_values
+from training.label_files import DeclaredAttribute, LabelFile, parse_label_file, sorted_values
+from training.source_files import SourceFiles, leads_out
 
 LAYOUTS = ("auto", "utkface", "folders", "labels")
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 )
-MAX_FILE_BYTES = 256 * 2**20  # a larger "picture" is a mistake or an attack on memory
 
 _UTKFACE_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d", re.ASCII)
 _UTKFACE_LIKE = re.compile(r"\d{1,3}(_\d+){1,3}\.", re.ASCII)  # also where a field is missing
@@ -55,62 +52,6 @@ class Source:
     entries: tuple[Entry, ...]  # sorted by name
 
 
-class SourceFiles:
-    """Reads the files of a folder or a zip by name. One per process; not thread-safe."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise DatasetError(
-                f"There is no {path}: give a folder or a zip of pictures that exists."
-            )
-        self.path = path
-        self._zip: zipfile.ZipFile | None = None
-        if path.is_dir():
-            return
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DatasetError(
-                f"{path} cannot be read as a zip ({error}): give a whole zip, or a folder of "
-                "pictures."
-            ) from error
-
-    def __enter__(self) -> "SourceFiles":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._zip is not None:
-            self._zip.close()
-
-    def names(self) -> list[str]:
-        """Relative paths of all files, "/"-separated, sorted; hidden ones are left out."""
-        if self._zip is not None:
-            names = {info.filename for info in self._zip.infolist() if not info.is_dir()}
-        else:
-            names = {
-                (Path(folder) / file).relative_to(self.path).as_posix()
-                for folder, _, files in os.walk(self.path)
-                for file in files
-            }
-        return sorted(name for name in names if not _is_hidden(name))
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file. Raises ValueError, OSError or BadZipFile if there are none."""
-        if self._zip is not None:
-            if self._zip.getinfo(name).file_size > MAX_FILE_BYTES:
-                raise ValueError(f"larger than {MAX_FILE_BYTES // 2**20} MB")
-            return self._zip.read(name)
-        path = self.path / name
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError(f"larger than {MAX_FILE_BYTES // 2**20} MB")
-        return path.read_bytes()
-
-
 def open_source(path: Path, layout: str = "auto") -> Source:
     """Lists the pictures of a folder or zip with their labels.
 
@@ -120,27 +61,35 @@ def open_source(path: Path, layout: str = "auto") -> Source:
         raise DatasetError(f"There is no layout {layout!r}: choose one of {', '.join(LAYOUTS)}.")
     with SourceFiles(path) as files:
         names = files.names()
+        astray = [name for name in names if leads_out(name)]
+        names = [name for name in names if not leads_out(name)]
         if not any(_is_picture(name) for name in names):
             raise DatasetError(
                 f"{path} has no pictures in it: give a folder or a zip with JPEG or PNG files."
             )
-        labels_file = _labels_file(names)
-        if layout == "auto":
-            layout = _detect_layout(path, names, labels_file)
-        if layout == "utkface":
-            return Source(path, layout, UTKFACE_ATTRIBUTES, _utkface_entries(names))
-        if layout == "folders":
-            return Source(path, layout, *_folder_entries(path, names))
-        if labels_file is None:
-            raise DatasetError(
-                f"{path} has neither dataset.json nor labels.csv: add one, or change the layout."
-            )
-        return Source(path, layout, *_labelled_entries(files, names, labels_file))
+        source = _labelled_source(files, names, layout)
+    known = {entry.name for entry in source.entries}
+    entries = [Entry(n, reason="its path leads out of the zip") for n in astray if n not in known]
+    return replace(source, entries=tuple(sorted((*source.entries, *entries), key=_by_name)))
 
 
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+def _by_name(entry: Entry) -> str:
+    return entry.name
+
+
+def _labelled_source(files: SourceFiles, names: list[str], layout: str) -> Source:
+    path, labels_file = files.path, _labels_file(names)
+    if layout == "auto":
+        layout = _detect_layout(path, names, labels_file)
+    if layout == "utkface":
+        return Source(path, layout, UTKFACE_ATTRIBUTES, _utkface_entries(names))
+    if layout == "folders":
+        return Source(path, layout, *_folder_entries(path, names))
+    if labels_file is None:
+        raise DatasetError(
+            f"{path} has neither dataset.json nor labels.csv: add one, or change the layout."
+        )
+    return Source(path, layout, *_labelled_entries(files, names, labels_file))
 
 
 def _is_picture(name: str) -> bool:
@@ -192,7 +141,7 @@ def _folder_entries(
     class_of = {
         name: parts[depth] for name in names if len(parts := PurePosixPath(name).parts) > depth + 1
     }
-    values = sorted_values("class", {class_of[n] for n in class_of if _is_picture(n)})
+    values = sorted_values("class", [class_of[n] for n in class_of if _is_picture(n)])
     if not values:
         raise DatasetError(f"{path} has no folders of pictures: put them in one folder per class.")
     index = {value: i for i, value in enumerate(values)}
@@ -217,10 +166,20 @@ def _wrapping_folders(names: list[str]) -> int:
 # labels
 
 
+def _read_labels(files: SourceFiles, labels_file: str) -> LabelFile:
+    where = f"{files.path}/{labels_file}"
+    try:
+        data = files.read(labels_file)
+    except Exception as error:  # a damaged or encrypted zip entry raises almost anything
+        why = str(error) or type(error).__name__
+        raise DatasetError(f"{where} cannot be read ({why}): correct that file.") from error
+    return parse_label_file(where, data)
+
+
 def _labelled_entries(
     files: SourceFiles, names: list[str], labels_file: str
 ) -> tuple[tuple[DeclaredAttribute, ...], tuple[Entry, ...]]:
-    labels = parse_label_file(f"{files.path}/{labels_file}", files.read(labels_file))
+    labels = _read_labels(files, labels_file)
     root = PurePosixPath(labels_file).parent
     labelled: dict[str, tuple[str, ...]] = {}
     reasons: dict[str, str] = {}
@@ -236,7 +195,7 @@ def _labelled_entries(
 
     usable = [values for name, values in labelled.items() if name not in reasons]
     attributes = tuple(
-        replace(a, values=a.values or sorted_values(a.name, {values[i] for values in usable}))
+        replace(a, values=a.values or sorted_values(a.name, [values[i] for values in usable]))
         for i, a in enumerate(labels.attributes)
     )
     index = [{value: i for i, value in enumerate(a.values)} for a in attributes]

@@ -146,7 +146,7 @@ def test_upscaled_pictures_are_counted(faces: Path, tmp_path: Path) -> None:
 def test_same_bytes_whatever_the_number_of_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.prepare.CHUNK", 3)
+    monkeypatch.setattr("training.workers.CHUNK", 3)
     for i in range(40):
         put(tmp_path / "raw" / "abc"[i % 3] / f"{i}.jpg", jpeg(i % 37) if i % 7 else b"broken")
     reports = [

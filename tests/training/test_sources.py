@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from training.errors import DatasetError
-from training.sources import Source, SourceFiles, open_source
+from training.source_files import SourceFiles
+from training.sources import Source, open_source
 
 
 def put(root: Path, *names: str) -> Path:
@@ -235,7 +236,7 @@ class TestNothingThere:
 def test_huge_files_are_not_read(
     tmp_path: Path, as_source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.sources.MAX_FILE_BYTES", 4)
+    monkeypatch.setattr("training.source_files.MAX_FILE_BYTES", 4)
     with (
         SourceFiles(as_source(put(tmp_path / "raw", "1.jpg"))) as files,
         pytest.raises(ValueError, match="larger than"),
