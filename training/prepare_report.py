@@ -97,6 +97,6 @@ def _imbalance(attribute: str, counts: dict[str, int]) -> list[str]:
         sentences.append(
             f"{attribute!r} is uneven: {present[commonest]} pictures of {commonest!r}, "
             f"{present[rarest]} of {rarest!r}. Rare values come out worse and less varied: "
-            "add pictures, group values, or draw the labels balanced while training."
+            "add pictures, group values, or train with --set conditioning.draw=balanced."
         )
     return sentences

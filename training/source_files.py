@@ -57,7 +57,7 @@ class SourceFiles:
                 for folder, _, files in os.walk(self.path)
                 for file in files
             }
-        return sorted(name for name in names if not _is_hidden(name))
+        return sorted(name for name in names if leads_out(name) or not _is_hidden(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises ValueError, OSError or BadZipFile if there are none."""
@@ -82,7 +82,7 @@ def leads_out(name: str) -> bool:
 
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any((p.startswith(".") and p != "..") or p == "__MACOSX" for p in parts)
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def _check_size(size: int) -> None:

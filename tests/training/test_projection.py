@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_models import ATTRIBUTES, JOINT_PRIOR, tiny_generator
 
 from models import from_pixels, save_checkpoint, to_pixels
+from service.many_params import ManyRequest
 from training.errors import ConfigError, DatasetError
 from training.label_draw import label_vectors
 from training.perceptual import PerceptualDistance
@@ -140,6 +141,7 @@ class TestCommand:
             "projection.png",
         ]
         body = json.loads((tmp_path / "out" / "latent.json").read_text())
+        assert len(ManyRequest.model_validate(body)) == 1  # what `POST /v1/faces` takes
         assert body.keys() == {"latents", "labels"}
         assert [len(latent) for latent in body["latents"]] == [16]
         assert body["labels"].keys() == {"gender", "age"}
