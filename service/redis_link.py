@@ -22,8 +22,10 @@ from service.telemetry import Telemetry
 
 NAMESPACE = "visage:1"
 """Before every key; the number changes when what is stored under them does."""
-_CONNECTIONS = 32
-"""Calls under way at once. The event loop is busy with fewer; the rest waits here, not there."""
+_CONNECTIONS = 8
+"""Calls under way at once: enough to keep the event loop busy, and quickly connected."""
+_TURN = 4
+"""Timeouts that a call may wait for its turn; more, and Redis is too slow for what is asked."""
 
 T = TypeVar("T")
 log = structlog.get_logger("service.redis")
@@ -75,13 +77,14 @@ class RedisLink:
     async def call(self, op: str, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns, or RedisGoneError; `op` names it in telemetry.
 
-        Waits up to `timeout` for its turn, if many call at once, and up to `timeout` for `work`.
+        Waits up to four times `timeout` for its turn, where many call at once, and then up to
+        `timeout` for `work`.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(_TURN * self._timeout):
                 await self._slots.acquire()
-        except TimeoutError:
-            self._telemetry.redis_errors.labels(op=op).inc()
+        except TimeoutError as error:
+            self._failed(self._breaker.enter(), op, error)
             raise RedisGoneError(f"{op}: no turn in time") from None
         try:
             attempt = self._breaker.enter()
@@ -104,10 +107,7 @@ class RedisLink:
                     await self.pool.disconnect(inuse_connections=False)
                 answer = await work()
         except Exception as error:
-            self._telemetry.redis_errors.labels(op=op).inc()
-            if self._breaker.failed(attempt):
-                self._gone_since = self._clock()
-                log.warning("redis is gone", op=op, reason=self._reason(error))
+            self._failed(attempt, op, error)
             raise RedisGoneError(f"{op}: failed") from None
         except BaseException:
             self._breaker.left(attempt)
@@ -115,6 +115,12 @@ class RedisLink:
         if self._breaker.succeeded(attempt):
             log.info("redis is back", seconds=round(self._clock() - self._gone_since, 2))
         return answer
+
+    def _failed(self, attempt: Attempt | None, op: str, error: Exception) -> None:
+        self._telemetry.redis_errors.labels(op=op).inc()
+        if attempt is not None and self._breaker.failed(attempt):
+            self._gone_since = self._clock()
+            log.warning("redis is gone", op=op, reason=self._reason(error))
 
     def _reason(self, error: Exception) -> str:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

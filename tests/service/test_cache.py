@@ -165,13 +165,24 @@ async def test_work_given_up_is_begun_anew_for_whoever_asks_next(cache):
 
 
 async def test_work_that_ends_late_does_not_take_its_successors_place(cache):
-    given_up, anew = Maker(b"old"), Maker(b"new")
-    (task,) = await ask(cache, given_up)
-    task.cancel()
+    let_go, ended, anew = asyncio.Event(), asyncio.Event(), Maker(b"new")
+
+    async def clings():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await let_go.wait()
+            ended.set()
+
+    given_up = asyncio.create_task(cache.get_or_make("a", clings))
+    await eventually(lambda: "a" in cache._flights)
     await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
     (successor,) = await ask(cache, anew)
-    await eventually(lambda: given_up.cancelled == 1)
-    await asyncio.sleep(0)
+    let_go.set()
+    await ended.wait()
+    await asyncio.sleep(0.01)
     (joined,) = await ask(cache, Maker(b"never"))
     anew.proceed.set()
     assert await successor == (b"new", "miss")
