@@ -1,6 +1,7 @@
 """python -m training: prepare, train, evaluate, export. An error is one sentence, exit code 2."""
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from models import CheckpointError
 from training.config import TrainConfig
 from training.dataset import Dataset
+from training.distributed import joined_world
 from training.errors import ConfigError, TrainingError
 from training.export import export
+from training.overrides import override
+from training.plan import label_warnings, plan, written
 from training.prepare import prepare
 from training.presets import PRESETS
 from training.trainer import read_run, train
@@ -73,11 +77,20 @@ def train_command(
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, as loss.r1_gamma=1; repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and how long; write nothing.")
+    ] = False,
 ) -> None:
-    """Train, or go on training. Ctrl-C or SIGTERM writes a snapshot and stops."""
+    """Train, or go on training. Ctrl-C or SIGTERM writes a snapshot and stops.
+
+    Under torchrun all processes train one run together.
+    """
     if threads:
         torch.set_num_threads(threads)
-    config = read_run(run) if resume else _preset(preset)
+    config = override(read_run(run) if resume else _preset(preset), settings or [])
     if kimg is not None:
         schedule = dataclasses.replace(config.schedule, total_kimg=kimg)
         config = dataclasses.replace(config, schedule=schedule)
@@ -85,7 +98,16 @@ def train_command(
         config = dataclasses.replace(config, seed=seed)
     if precision is not None:
         config = dataclasses.replace(config, precision=precision)
-    stop = train(config, Dataset(data), run, device=_device(device), resume=resume)
+    dataset, where = Dataset(data), _device(device)
+    if dry_run:
+        console.print_json(json.dumps(config.to_dict()))
+        for line in written(plan(config, dataset, where), config):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
+    with joined_world(where) as world:
+        for sentence in label_warnings(dataset) if world.leads else []:
+            console.print(f"warning: {sentence}", highlight=False, markup=False)
+        stop = train(config, dataset, run, device=where, resume=resume, world=world)
     if stop.signal is not None:
         raise typer.Exit(128 + stop.signal)
 
@@ -97,13 +119,18 @@ def evaluate_command(
     report: Annotated[Path, typer.Option(help="Where the JSON goes.")],
     samples: Annotated[int, typer.Option(help="Pictures generated, and as many real ones.")] = 500,
     seed: Annotated[int, typer.Option(help="Which real pictures, which labels.")] = 0,
+    inception: Annotated[
+        Path | None, typer.Option(help="Weights of FID's Inception v3: .pth or .safetensors.")
+    ] = None,
 ) -> None:
     """Measure a checkpoint's pictures, each figure beside that of real ones."""
     # Only this command needs the judges and their libraries.
     from training.metrics.evaluate import evaluate_checkpoint, summary
 
-    result = evaluate_checkpoint(checkpoint, data, samples=samples, seed=seed, report=report)
-    console.print(summary(result))
+    result = evaluate_checkpoint(
+        checkpoint, data, samples=samples, seed=seed, inception=inception, report=report
+    )
+    console.print(summary(result), highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command("export")

@@ -91,6 +91,13 @@ class Dataset:
         ]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(index_BA), 0), np.float32)
 
+    def indices(self, label_BL: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Label vectors → value indices index_BA: the inverse of `one_hot`."""
+        if not self.label_sizes:
+            return np.zeros((len(label_BL), 0), np.int64)
+        parts = np.split(label_BL, np.cumsum(self.label_sizes)[:-1], axis=1)
+        return np.stack([part.argmax(axis=1) for part in parts], axis=1)
+
     def images(self, resolution: int) -> NDArray[np.uint8]:
         """Every picture at `resolution`, image_NHWC, as a read-only memory map."""
         if resolution not in self._maps:

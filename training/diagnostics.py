@@ -44,31 +44,35 @@ def diagnose(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def mode_collapse(rows: Sequence[Row]) -> str | None:
-    """Generated pictures differ much less from each other than real ones do, overall or in a label.
+    """Generated pictures are much more alike than real ones, overall or within a label.
 
-    Reads `diversity` and `diversity/<label>`: mean distance between generated pictures as a share
-    of that between real ones.
+    Reads, from when they were last measured, `diversity` and `diversity/<label>`: mean distance
+    between generated pictures as a share of that between real ones; and `repetitions`: share of
+    them with another so near as only 2 % of real ones have.
     """
-    low = {k: v for k, v in rows[-1].items() if k.split("/")[0] == "diversity" and v < 0.5}
-    if not low:
-        return None
-    parts = [
-        f"{value:.0%} as much" + (f" under {key.split('/', 1)[1]}" if "/" in key else " overall")
-        for key, value in low.items()
+    measured = next((row for row in reversed(rows) if "diversity" in row), {})
+    signs = [
+        f"they vary {value:.0%} as much as real ones"
+        + (f" under {key.split('/', 1)[1]}" if "/" in key else "")
+        for key, value in measured.items()
+        if key.split("/")[0] == "diversity" and value < 0.5
     ]
+    if (share := measured.get("repetitions", 0.0)) > 0.5:
+        signs.insert(0, f"{share:.0%} of generated pictures repeat another")
+    if not signs:
+        return None
     return (
-        "mode collapse: generated pictures vary only " + ", ".join(parts) + " as real ones; go "
-        "back to an earlier snapshot, and try conditioning.ramp_kimg, augment.mode adaptive or a "
-        "larger loss.r1_gamma"
+        f"mode collapse: {', '.join(signs)}; go back to an earlier snapshot, and try "
+        "conditioning.ramp_kimg, augment.mode adaptive or a larger loss.r1_gamma"
     )
 
 
 def weak_gradient(rows: Sequence[Row]) -> str | None:
     """The discriminator saturates: its lead grows while what it teaches fades.
 
-    Looks at 20 rows of one resolution: their first and last five are compared.
+    The first and the last five rows of a resolution are compared, once there are 20.
     """
-    rows = [row for row in _at_resolution(rows) if "gradient_g" in row][-4 * RECENT :]
+    rows = [row for row in _at_resolution(rows) if "gradient_g" in row]
     if len(rows) < 4 * RECENT:
         return None
     lead, gradient = (
@@ -109,15 +113,15 @@ def oscillation(rows: Sequence[Row]) -> str | None:
     distances = np.array([row["swd"] for row in rows if "swd" in row])
     if len(distances) < 6:
         return None
-    half = len(distances) // 2
-    if distances[half:].min() < 0.98 * distances[:half].min():
+    _, middle, last = (float(np.median(part)) for part in np.array_split(distances, 3))
+    if last < 0.97 * middle:
         return None
     period = cycle_length(_series(rows, "score_real") - _series(rows, "score_fake"))
     if period is None:
         return None
     kimg = (rows[-1]["images_seen"] - rows[0]["images_seen"]) / 1000 / max(len(rows) - 1, 1)
     return (
-        f"oscillation: the sliced Wasserstein distance stays at {distances[half:].min():.1f} while "
+        f"oscillation: the sliced Wasserstein distance stays at {last:.1f} while "
         f"the discriminator's lead comes and goes every {period * kimg:.0f} kimg; lower "
         "schedule.learning_rate or raise loss.r1_gamma"
     )

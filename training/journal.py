@@ -147,11 +147,11 @@ class Journal:
         label = f"{phase.resolution} px" + (f" α {phase.alpha:.2f}" if phase.alpha < 1 else "")
         self._bar.update(self._task, completed=images_seen, description=label, rate=rate)
         if not self._console.is_terminal:
-            left = (self._total - images_seen) / max(rate, 1e-9)
+            left = max(self._total - images_seen, 0) / max(rate, 1e-9)
             self.say(
                 f"{images_seen / 1000:8.1f} kimg  {label:14}  {rate:6.0f} images/s  "
                 f"{left / 60:5.0f} min left  "
-                + "  ".join(f"{name} {value:.3f}" for name, value in scalars.items())
+                + "  ".join(f"{k} {value:.3f}" for k, value in scalars.items() if "/" not in k)
             )
         for sentence in troubles:
             self.say(sentence)

@@ -4,7 +4,7 @@ Each function does one pass that the trainer's loop names, and returns the scala
 Knows nothing about files, schedules or data sets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Setup:
     """Number of values of each attribute, in the label vector's order."""
     device: torch.device
     bf16: bool
-    world: World
+    world: World = field(default_factory=World)
 
     @property
     def loss(self) -> AdversarialLoss:

@@ -15,17 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 
-from models import to_pixels
 from training.augment import draws
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.diagnostics import overfitting_share
 from training.distributed import World
 from training.errors import ConfigError
-from training.inputs import inputs_at, prepared, ramped
+from training.inputs import inputs_at, prepared
 from training.journal import Journal, SilentJournal, Window
+from training.measure import better, quick_figures, sample
 from training.run_folder import (
     Best,
     newest_snapshot,
@@ -150,10 +149,17 @@ def train(
                 state.reset_adam()
 
             # Measure, log and show what is due.
-            done = state.images_seen >= total_images
-            if done or _due(config.log_kimg, before, state.images_seen):
+            done, improved = state.images_seen >= total_images, False
+            measuring = done or _due(config.metrics_kimg, before, state.images_seen)
+            if measuring or _due(config.log_kimg, before, state.images_seen):
                 row = window.take(state.images_seen)
                 row |= _held_out(state, sampler, phase, setup, row)
+                if config.augment.mode == "adaptive":
+                    row["augment_probability"] = state.augmentation.probability
+                if measuring and world.leads:
+                    figures = quick_figures(state, sampler, phase, setup)
+                    known, best = best, better(best, figures, state.images_seen, phase, setup)
+                    row, improved = row | figures, best != known
                 journal.log(state.images_seen, phase, row)
             if world.leads and (done or _due(config.sample_kimg, before, state.images_seen)):
                 pixels = _grid(state, dataset, sampler, phase, setup)
@@ -162,7 +168,8 @@ def train(
             # Save what is due.
             stop.signal = world.largest(stop.signal or 0, device) or None
             stopping = stop.signal is not None
-            if done or stopping or _due(config.snapshot_kimg, before, state.images_seen):
+            saving = done or stopping or improved
+            if saving or _due(config.snapshot_kimg, before, state.images_seen):
                 extra = {
                     "window": window.to_dict(state.images_seen),
                     "best": asdict(best) if best else None,
@@ -170,6 +177,7 @@ def train(
                 if world.leads:
                     protected = best.images_seen if best else None
                     save_snapshot(run, state.snapshot(extra), config.keep_snapshots, protected)
+                    write_best(run, best)
 
         if stopping:
             journal.say(
@@ -205,18 +213,7 @@ def _grid(
     """The averaged generator's pictures image_NHWC of the seeds the server would show."""
     z_NZ = fixed_latents(GRID_SEEDS, setup.config.network.latent_dim)
     label_NL = Sampler(dataset, seed=0).labels(len(GRID_SEEDS), images_seen=0)
-    return _sample(state, z_NZ, ramped(label_NL, phase, sampler, setup.device), phase, setup)
-
-
-@torch.no_grad()
-def _sample(
-    state: TrainingState, z_NZ: Tensor, label_NL: Tensor | None, phase: Phase, setup: Setup
-) -> NDArray[np.uint8]:
-    """The averaged generator's pictures image_NHWC, as far as it has grown."""
-    image = state.average(
-        z_NZ.to(setup.device), label_NL, resolution=phase.resolution, alpha=phase.alpha
-    )
-    return to_pixels(image).cpu().numpy()
+    return sample(state, z_NZ, label_NL, phase, sampler, setup)
 
 
 def _due(every_kimg: float, before: int, after: int) -> bool:
