@@ -52,6 +52,9 @@ def animate(frames_NHWC: Sequence[NDArray[np.uint8]], format_: str, *, claims: C
         loop=0,
         quality=WEBP_QUALITY,
         method=_WEBP_EFFORT,
+        # No frame is tried as a key frame too: a loop is never entered in its middle.
+        kmin=0,
+        kmax=0,
         xmp=xmp,
     )
     return buffer.getvalue()

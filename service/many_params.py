@@ -5,6 +5,7 @@ latents; what belongs to all items may be said once.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -36,11 +37,25 @@ _EXAMPLES: list[dict[str, Any]] = [
 ]
 
 
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 64.0 is 64."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _text(value: object) -> str:
     """A text, or a whole number as one."""
+    value = _whole(value)
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
     raise ValueError("a text or a whole number is needed here")
+
+
+def _seed(value: object) -> str:
+    """As text; a number that is no seed is a mistake, though `"-1"` is a text like any other."""
+    value = _whole(value)
+    if isinstance(value, int) and not 0 <= value < 2**64:
+        raise ValueError("a number that is a seed is from 0 to 2^64-1; write others as text")
+    return _text(value)
 
 
 def _labels(value: object) -> dict[str, str] | list[dict[str, str]]:
@@ -63,7 +78,8 @@ _SEED_SCHEMA: dict[str, Any] = {
         {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
     ]
 }
-SeedText = Annotated[str, BeforeValidator(_text), WithJsonSchema(_SEED_SCHEMA)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+SeedText = Annotated[str, BeforeValidator(_seed), WithJsonSchema(_SEED_SCHEMA)]
 LatentNumber = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT, allow_inf_nan=False)]
 Latent = Annotated[list[LatentNumber], Field(fail_fast=True)]
 Labels = Annotated[
@@ -97,7 +113,7 @@ class ManyRequest(BaseModel):
         fail_fast=True,
         description="Whose faces: each an integer 0…2^64−1 or any other text.",
     )
-    count: int = Field(0, ge=1, description="How many faces nobody has seen.")
+    count: Whole = Field(0, ge=1, description="How many faces nobody has seen.")
     latents: list[Latent] = Field(
         default_factory=list,
         min_length=1,
@@ -108,7 +124,7 @@ class ManyRequest(BaseModel):
         default_factory=dict,
         description="Attributes: an object for all items, or a list of one per item.",
     )
-    size: int = Field(
+    size: Whole = Field(
         0,
         ge=MIN_SIZE,
         le=MAX_SIZE,
@@ -144,6 +160,30 @@ class ManyRequest(BaseModel):
         examples = {f"example {i}": {"value": value} for i, value in enumerate(_EXAMPLES, 1)}
         content = {"schema": cls.model_json_schema(), "examples": examples}
         return {"required": True, "content": {"application/json": content}}
+
+
+def narrowed(
+    schema: Mapping[str, Any],
+    *,
+    max_items: int,
+    labels: Mapping[str, Mapping[str, Any]],
+    latent_dims: Sequence[int],
+) -> dict[str, Any]:
+    """The JSON Schema of the body with what only a running server knows.
+
+    `labels`: the schema of each attribute's values; `latent_dims`: Z of each loaded model. Without
+    a model nothing is said about either.
+    """
+    narrow = deepcopy(dict(schema))
+    fields = narrow["properties"]
+    fields["count"]["maximum"] = max_items
+    fields["seeds"]["maxItems"] = fields["latents"]["maxItems"] = max_items
+    if latent_dims:
+        fields["latents"]["items"]["minItems"] = min(latent_dims)
+        fields["latents"]["items"]["maxItems"] = max(latent_dims)
+        one = {"type": "object", "additionalProperties": False, "properties": dict(labels)}
+        fields["labels"]["anyOf"] = [one, {"type": "array", "items": one, "maxItems": max_items}]
+    return narrow
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class VerificationAnswer(BaseModel):
             "required": True,
             "description": "The bytes of a PNG, WebP or JPEG.",
             "content": {
-                media_type: {"schema": {"type": "string", "format": "binary"}}
+                media_type: {"schema": {"type": "string", "format": "binary", "minLength": 1}}
                 for media_type in MEDIA_TYPES
             },
         }

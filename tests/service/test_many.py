@@ -14,6 +14,7 @@ from PIL import Image
 from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
 
+from service.many_params import ManyRequest, narrowed
 from service.provenance import read_claims
 from service.sheet import GAP
 
@@ -103,6 +104,14 @@ async def test_a_latent_is_the_face_it_makes(client):
     assert unzipped(await ask(client, **body)) == (manifest, pictures)
 
 
+async def test_numbers_are_whole_however_they_are_written(client):
+    headers = {"Content-Type": "application/json"}
+    plain = b'{"seeds": [7, "-1"], "size": 32, "labels": {"age": 34}}'
+    other = b'{"seeds": [7.0, "-1"], "size": 32.0, "labels": {"age": 3.4e1}}'
+    answers = [await client.post("/v1/faces", content=b, headers=headers) for b in (plain, other)]
+    assert unzipped(answers[0]) == unzipped(answers[1])
+
+
 async def test_labels_may_differ_by_item(client):
     answer = await ask(client, seeds=[7, 7], labels=[{"age": 5}, {"AGE": "60+"}])
     manifest, pictures = unzipped(answer)
@@ -142,6 +151,8 @@ async def test_each_face_is_in_its_place_on_the_sheet(client):
         ({"seeds": []}, "seeds"),
         ({"seeds": [1.5]}, "seeds.0"),
         ({"seeds": [True]}, "seeds.0"),
+        ({"seeds": [-1]}, "seeds.0"),
+        ({"seeds": [2**64]}, "seeds.0"),
         ({"seeds": [""]}, "seeds.0"),
         ({"seeds": [1, "x" * 129]}, "seeds.1"),
         ({"seeds": None, "count": 2}, "seeds"),
@@ -417,3 +428,20 @@ async def test_every_picture_counts_against_the_quota():
         assert (await ask(client, count=8)).status_code == 200
         refused(await ask(client, count=8), 429, "rate-limited")
         assert (await client.get("/image")).status_code == 200
+
+
+def test_a_running_server_can_say_more_about_the_body():
+    schema = ManyRequest.openapi()["content"]["application/json"]["schema"]
+    age = {"enum": ["young", "old"]}
+    fields = narrowed(schema, max_items=5, labels={"age": age}, latent_dims=[8, 16])["properties"]
+    assert (fields["count"]["minimum"], fields["count"]["maximum"]) == (1, 5)
+    assert fields["seeds"]["maxItems"] == fields["latents"]["maxItems"] == 5
+    latent = fields["latents"]["items"]
+    assert (latent["minItems"], latent["maxItems"]) == (8, 16)
+    one, several = fields["labels"]["anyOf"]
+    assert several["items"] == one
+    assert one["properties"] == {"age": age}
+    assert one["additionalProperties"] is False
+    assert "maxItems" not in schema["properties"]["seeds"]
+    unloaded = narrowed(schema, max_items=5, labels={}, latent_dims=[])["properties"]
+    assert unloaded["labels"] == schema["properties"]["labels"]
