@@ -299,6 +299,17 @@ async def test_a_draining_server_refuses_and_says_so(client):
     refused(await ask(client, count=3), 503, "draining")
 
 
+async def test_a_draining_server_finishes_the_zip_it_has_begun():
+    gate = Gate()
+    engine = FakeEngine(tile=1, before_batch=lambda size: len(engine.seen) > 2 and gate(size))
+    async with serve(lambda: engine) as client:
+        running = asyncio.create_task(ask(client, count=12))
+        await asyncio.to_thread(gate.arrived.wait, 20)
+        client.app.state.fleet.drain()
+        gate.open()
+        unzipped(await running)
+
+
 async def test_what_fails_half_way_is_no_whole_zip():
     failing = threading.Event()
 

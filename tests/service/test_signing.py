@@ -4,11 +4,13 @@ import datetime as dt
 import io
 import json
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
+from serving import serve
 
 from service.encoder import encode
 from service.errors import SettingsError
@@ -163,3 +165,23 @@ def test_files_that_are_no_good_are_refused_before_the_first_request(c2pa, certi
             load_signer(*bad)
     with pytest.raises(SettingsError, match=r"VISAGE_C2PA_KEY .*cannot be read"):
         load_signer(chain, tmp_path / "absent.key")
+
+
+async def test_a_signing_server_promises_the_pixels_and_not_the_bytes(c2pa, certified):
+    chain, key = certified("P-256")
+    signing = {"c2pa_certificate": chain, "c2pa_key": key, "cache_bytes": 0}
+    async with serve(**signing) as client:
+        first, again = [await client.get("/v1/faces/7.webp") for _ in range(2)]
+        manifest(c2pa, first.content, "image/webp")
+        assert first.content != again.content
+        assert first.headers["ETag"].startswith('W/"')
+        assert first.headers["ETag"] == again.headers["ETag"]
+        known = {"If-None-Match": first.headers["ETag"]}
+        assert (await client.get("/v1/faces/7.webp", headers=known)).status_code == 304
+        answer = await client.post(
+            "/v1/verify", content=first.content, headers={"Content-Type": "image/webp"}
+        )
+        assert answer.json()["verdict"] == "reproduced"
+        zipped = await client.post("/v1/faces", json={"seeds": [7], "format": "webp"})
+        with zipfile.ZipFile(io.BytesIO(zipped.content)) as faces:
+            manifest(c2pa, faces.read(faces.namelist()[0]), "image/webp")
