@@ -6,18 +6,16 @@ import { loadPicture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const PREVIEW = 96; // CSS pixels
+// What each verdict means; the server's own sentence stands in between.
 const MEANING = {
-  reproduced: [
-    "This server made it.",
-    "It was just made again from what it says inside, and came out the same.",
-  ],
+  reproduced: ["This server made it.", ""],
   claims_only: [
-    "It says it was made here, but it is not what this server makes.",
-    "It was changed or saved again after it was made, or another model made it.",
+    "It says it was made here, but that cannot be confirmed.",
+    "Perhaps it was changed or saved again, or another model made it.",
   ],
   unknown: [
     "Nothing in it says that it was made here.",
-    "That is all it means: it may be a photograph, or machine-made by someone else.",
+    "It may be a photograph, or machine-made by someone else.",
   ],
 };
 
@@ -53,7 +51,7 @@ async function check(file) {
     const { verdict, claims, detail } = await answer.json();
     mine.signal.throwIfAborted();
     const [sentence, meaning] = MEANING[verdict];
-    say(verdict, sentence, verdict === "unknown" ? meaning : `${meaning} ${detail}`, file.name);
+    say(verdict, sentence, `${detail} ${meaning}`, file.name);
     if (claims?.seed) await compare(claims, mine.signal);
   } catch (error) {
     if (!mine.signal.aborted) say("refused", "It could not be checked.", error.message, file.name);

@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 
 let selects = new Map(); // attribute name → its <select>
 let built = null; // the model whose attributes these are
+let written = null; // the seed last put into its box
 let bound;
 
 /** `go(face)` shows a face, `current()` is the one now wanted. */
@@ -22,7 +23,9 @@ export function buildControls({ go, current }) {
 /** Controls ← face. `drawn`: every label, once the server has told; "any" then says which. */
 export function showControls(face, drawn) {
   build(modelOf(face));
-  $("seed").value = face.seed;
+  if (face.seed !== written || document.activeElement !== $("seed")) {
+    $("seed").value = written = face.seed; // but never over what is being typed
+  }
   for (const [name, select] of selects) {
     select.value = face.labels[name] ?? "";
     if (select.selectedIndex < 0) select.value = ""; // such as age=34: the server will tell

@@ -68,7 +68,7 @@ export function variation(origin, n) {
 
 /** The face it is a neighbour of; null for a seed of its own. */
 export function parent(origin) {
-  const match = /^(.+)~[0-9]+$/s.exec(origin.seed);
+  const match = /^(.+)~[1-9][0-9]{0,3}$/s.exec(origin.seed);
   return match && { ...origin, seed: match[1] };
 }
 

@@ -1,9 +1,9 @@
 // From one face to another: two ends, an animation between them, played and saved.
 
-import { describe, fromToken, morphUrl, randomSeed, same, token } from "./face.js";
+import { fromToken, morphUrl, randomSeed, same, token } from "./face.js";
 import { ask } from "./net.js";
 import { imageOf, loadPicture, rendition, roomIn } from "./picture.js";
-import { complain, notify } from "./say.js";
+import { announce, complain, notify } from "./say.js";
 import { fileStem, saveWhenThere } from "./share.js";
 
 const $ = (id) => document.getElementById(id);
@@ -108,6 +108,7 @@ async function play() {
   $("play").textContent = "Stop";
   $("screen").classList.add("busy");
   try {
+    await place(from, mine.signal);
     await (await ask(url, { signal: mine.signal })).blob();
     const film = imageOf(url, side, `From seed ${from.seed} to seed ${to.seed} and back. ` +
       "Machine-made; none of these people exists.");
@@ -119,7 +120,7 @@ async function play() {
     $("save-film").download = `morph-${fileStem(from)}-${fileStem(to)}.webp`;
     $("save-film").hidden = false;
     complain();
-    notify(`Playing from seed ${from.seed} to seed ${to.seed}.`);
+    announce(`Playing from seed ${from.seed} to seed ${to.seed}.`);
   } catch (error) {
     if (mine.signal.aborted) return;
     complain(error.message);
@@ -148,14 +149,13 @@ function stop() {
 }
 
 /** The first picture of what would be played. */
-async function still(face) {
+function still(face) {
   pending.abort();
-  const mine = (pending = new AbortController());
-  try {
-    const { image, labels } = await loadPicture(face, roomIn($("screen")), mine.signal);
-    image.alt = describe(face, labels);
-    $("screen").replaceChildren(image);
-  } catch {
-    // The large face says why.
-  }
+  pending = new AbortController();
+  place(face, pending.signal).catch(() => {}); // the large face says why
+}
+
+async function place(face, signal) {
+  const { image } = await loadPicture(face, roomIn($("screen")), signal);
+  $("screen").replaceChildren(image);
 }

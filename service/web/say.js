@@ -1,7 +1,7 @@
 // Words to the visitor: what changed, what is being waited for, what went wrong.
 // Knows nothing about faces.
 
-const NOTICE_SECONDS = 4;
+const NOTICE_SECONDS = 6;
 
 const $ = (id) => document.getElementById(id);
 let waiting = ""; // stays until it is over

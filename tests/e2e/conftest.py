@@ -1,12 +1,15 @@
-"""Checkpoints to serve, and servers that serve them."""
+"""Checkpoints to serve, servers that serve them, and a browser that looks at them."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import DESKTOP, FLAGS
 from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 from running_server import SHIPPED, RunningServer, Start, server_factory
 
 
@@ -56,3 +59,41 @@ def server(tmp_path_factory, checkpoint) -> Iterator[RunningServer]:
     """One ready server, shared by the tests that only ask it for things."""
     with server_factory(tmp_path_factory.mktemp("server"), checkpoint) as start:
         yield start().wait_ready()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; one per module, because its event loop must not outlive the module."""
+    executable = shutil.which("chromium")
+    assert executable, "the page's tests need a browser: install the package chromium (apt-get)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the page's console complained about, and what it asked of other hosts."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, server, complaints) -> Iterator[Page]:
+    """A fresh page of the server; the test fails if complaints are left at its end."""
+    context = browser.new_context(base_url=server.url, viewport=DESKTOP)
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    page.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith(server.url) else complaints.append(request.url)
+        ),
+    )
+    yield page
+    context.close()
+    assert complaints == []

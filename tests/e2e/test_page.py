@@ -1,113 +1,102 @@
-"""The page in a real browser: Debian's Chromium, driven by Playwright."""
+"""The page in a real browser: one face, its controls, its address."""
 
 import re
-import shutil
-from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from browsing import DESKTOP, PHONE, face, query, seed_box, shown
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    assert executable, "the page's tests need a browser: install the package chromium (apt-get)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the console complained about."""
-    return []
-
-
-@pytest.fixture
-def page(browser: Browser, server, complaints) -> Iterator[Page]:
-    """A fresh page of the server; the test fails if complaints are left at its end."""
-    context = browser.new_context(base_url=server.url, viewport=DESKTOP)
-    page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: complaints.append(message.text) if message.type == "error" else None,
-    )
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def shown(page: Page) -> str:
-    """Wait until the face that is asked for is there; its address."""
-    expect(page.locator("#frame.busy")).to_have_count(0, timeout=60_000)
-    face = page.locator("#face")
-    expect(face).to_be_visible()
-    assert face.evaluate("image => image.complete && image.naturalWidth") > 0
-    return face.get_attribute("src")
-
-
-def query(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
 
 
 def test_the_page_shows_a_face_and_says_what_it_is(page):
     page.goto("/")
     shown(page)
     expect(page.get_by_text("Nobody shown here exists.")).to_be_visible()
-    assert page.locator("#face").get_attribute("alt").startswith("Machine-made face")
+    seed = seed_box(page).input_value()
+    labels = page.locator("#caption").inner_text()
+    assert query(page) == {"seed": [seed]}
+    assert face(page).get_attribute("alt") == (
+        f"Seed {seed}: {labels}. Machine-made; this person does not exist."
+    )
+    assert page.title() == f"Seed {seed} · Visage"
     assert "<" not in page.locator("main").inner_text()
-    assert query(page)["seed"] == [page.get_by_label("Seed").input_value()]
 
 
 def test_another_changes_seed_and_picture_and_back_brings_them_back(page):
-    page.goto("/?seed=7")
+    page.goto("/?seed=7&gender=female")
     first = shown(page)
     page.get_by_role("button", name="Another").click()
-    expect(page.locator("#face")).not_to_have_attribute("src", first)
+    expect(face(page)).not_to_have_attribute("src", first)
     second = shown(page)
     assert query(page)["seed"] != ["7"]
+    assert query(page)["gender"] == ["female"]
     page.go_back()
-    expect(page.locator("#face")).to_have_attribute("src", first)
-    assert page.get_by_label("Seed").input_value() == "7"
+    expect(face(page)).to_have_attribute("src", first)
+    expect(seed_box(page)).to_have_value("7")
     page.go_forward()
-    expect(page.locator("#face")).to_have_attribute("src", second)
+    expect(face(page)).to_have_attribute("src", second)
 
 
-def test_an_attribute_control_changes_the_request(page):
+def test_another_is_at_hand_before_it_is_asked_for(page):
+    seeds = []
+    page.on("request", lambda request: seeds.extend(re.findall(r"faces/(\d+)\.png", request.url)))
+    page.goto("/?seed=7")
+    shown(page)
+    page.wait_for_function("() => performance.getEntriesByType('resource').length > 10")
+    ahead = next(seed for seed in seeds if seed != "7")
+    page.get_by_role("button", name="Another").click()
+    expect(face(page)).to_have_attribute("src", f"/v1/faces/{ahead}.png")
+
+
+def test_the_controls_offer_what_the_model_declares_and_change_the_request(page, server):
     page.goto("/?seed=7")
     first = shown(page)
-    with page.expect_response(re.compile(r"/v1/faces/7\.png\?gender=female")) as answer:
+    with page.expect_response(re.compile(r"/v1/faces/7\.png\?gender=female$")) as answer:
         page.get_by_label("gender").select_option("female")
     assert answer.value.ok
-    expect(page.locator("#face")).not_to_have_attribute("src", first)
+    expect(face(page)).not_to_have_attribute("src", first)
     shown(page)
     assert query(page) == {"seed": ["7"], "gender": ["female"]}
     assert "female" in page.locator("#caption").inner_text()
+    page.get_by_label("gender").select_option("any")
+    expect(face(page)).to_have_attribute("src", first)
+    assert query(page) == {"seed": ["7"]}
+
+    attributes = server.client.get("/v1/models").json()["models"][0]["attributes"]
+    for attribute in attributes:
+        options = page.get_by_label(attribute["name"]).locator("option")
+        values = options.evaluate_all("all => all.map(option => option.value)")
+        assert values == ["", *attribute["values"]]
+        drawn = options.first.inner_text().removeprefix("any (").removesuffix(")")
+        assert drawn in page.locator("#caption").inner_text().split(", ")
+
+
+def test_a_choice_of_models_is_offered_where_there_are_several(page, server):
+    loaded = server.client.get("/v1/models").json()["models"][0]
+    other = loaded | {"name": "other", "default": False, "attributes": loaded["attributes"][:1]}
+    page.route("**/v1/models", lambda route: route.fulfill(json={"models": [loaded, other]}))
+    picture = server.client.get("/v1/faces/7.png").content
+    page.route(
+        re.compile("model=other"),
+        lambda route: route.fulfill(body=picture, headers={"Content-Type": "image/png"}),
+    )
+    page.goto("/?seed=7&age=60%2B")
+    shown(page)
+    page.get_by_label("model").select_option("other")
+    expect(face(page)).to_have_attribute("src", "/v1/faces/7.png?model=other")
+    assert query(page) == {"seed": ["7"], "model": ["other"]}
+    expect(page.get_by_label("age")).to_have_count(0)
+    page.get_by_label("model").select_option(loaded["name"])
+    expect(face(page)).to_have_attribute("src", "/v1/faces/7.png")
+    assert query(page) == {"seed": ["7"]}
 
 
 def test_an_address_is_a_face(page):
-    page.goto("/?seed=jane+doe&age=60%2B")
-    assert shown(page) == "/v1/faces/jane%20doe.png?age=60%2B"
-    assert page.get_by_label("Seed").input_value() == "jane doe"
+    page.goto("/?seed=jane+doe's&age=60%2B")
+    assert shown(page) == "/v1/faces/jane%20doe%27s.png?age=60%2B"
+    assert seed_box(page).input_value() == "jane doe's"
     assert page.get_by_label("age").input_value() == "60+"
-    assert page.get_by_role("link", name="Save the picture").get_attribute("href") == shown(page)
 
 
 def test_an_address_may_say_it_in_the_servers_words(page):
@@ -118,70 +107,87 @@ def test_an_address_may_say_it_in_the_servers_words(page):
     assert query(page) == {"seed": ["7"], "gender": ["female"], "age": ["30-39"]}
 
 
-def test_an_address_that_makes_no_sense_is_told_so(page, complaints):
+def test_an_address_that_makes_no_sense_is_told_so_and_left_behind(page, complaints):
     page.goto("/?seed=7&age=old")
     expect(page.get_by_role("alert")).to_contain_text("age=old is not known; allowed: 0-9")
     assert ["422" in complaint for complaint in complaints] == [True]  # the browser's own
     complaints.clear()
-
-
-def test_the_keyboard_is_enough(page):
-    page.goto("/?seed=7")
-    first = shown(page)
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Another")).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.locator("#face")).not_to_have_attribute("src", first)
-    page.keyboard.press("Tab")
-    expect(page.get_by_label("Seed")).to_be_focused()
-    page.keyboard.press("Control+A")
-    page.keyboard.type("42")
-    page.keyboard.press("Enter")
-    expect(page.locator("#face")).to_have_attribute("src", "/v1/faces/42.png")
-    page.keyboard.press("Tab")
-    expect(page.get_by_label("gender")).to_be_focused()
-    page.keyboard.press("ArrowDown")
-    expect(page.locator("#face")).to_have_attribute("src", re.compile(r"42\.png\?gender="))
+    page.get_by_role("button", name="Another").click()
     shown(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_what_is_being_typed_is_left_alone_and_nothing_is_no_seed(page):
+    page.goto("/?seed=7")
+    shown(page)
+    page.get_by_label("gender").select_option("female")
+    seed_box(page).fill("4")
+    expect(face(page)).to_have_attribute("src", "/v1/faces/7.png?gender=female")
+    shown(page)
+    expect(seed_box(page)).to_have_value("4")
+    seed_box(page).fill("")
+    seed_box(page).press("Enter")
+    expect(seed_box(page)).to_have_value("7")
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_small_pictures_are_enlarged_in_whole_pixels(page, viewport):
+def test_small_pictures_are_enlarged_in_whole_pixels_or_by_the_server(page, viewport):
     page.set_viewport_size(viewport)
-    page.goto("/?seed=7")
+    page.goto("/?seed=7#kept=11,anna")
     shown(page)
-    side, native, rendering = page.locator("#face").evaluate(
-        "i => [i.getBoundingClientRect().width, i.naturalWidth, getComputedStyle(i).imageRendering]"
-    )
-    assert side % native == 0
+    measure = """all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth,
+                                      getComputedStyle(i).imageRendering])"""
+    side, native, rendering = face(page).evaluate(f"image => ({measure})([image])[0]")
+    assert (side % native, rendering) == (0, "pixelated")
     assert side >= 4 * native
-    assert rendering == "pixelated"
+    expect(page.locator("#strip .face")).to_have_count(2)
+    expect(page.locator("#grid button .face")).to_have_count(9)
+    for side, native, _ in page.locator(".face").evaluate_all(measure):
+        assert side % native == 0
+    page.get_by_label("Smooth").check()
+    expect(face(page)).to_have_attribute("src", re.compile(r"size="))
+    side, native, _ = face(page).evaluate(f"image => ({measure})([image])[0]")
+    assert side == native
     wider = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
     assert not wider, "the page scrolls sideways"
 
 
-def test_a_refusal_is_told_in_the_servers_words(page, complaints):
+def test_the_picture_is_saved_as_chosen(page, server):
     page.goto("/?seed=7")
     shown(page)
-    page.route(
-        "**/v1/faces/8.png",
-        lambda route: route.fulfill(
-            status=422, content_type="application/problem+json", body='{"detail": "Not so."}'
-        ),
+    page.get_by_label("Pixels a side").select_option("128 px")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save", exact=True).click()
+    assert saved.value.suggested_filename == "face-7.png"
+    picture = server.client.get("/v1/faces/7.png?size=128").content
+    assert saved.value.path().read_bytes() == picture
+
+
+def test_link_and_command_are_copied(page, server):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/?seed=anna's&gender=female#kept=11")
+    shown(page)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#notice")).to_have_text("Link copied.")
+    read = "navigator.clipboard.readText()"
+    assert page.evaluate(read) == page.url
+    page.get_by_role("button", name="Copy curl").click()
+    expect(page.locator("#notice")).to_have_text("Command copied.")
+    assert page.evaluate(read) == (
+        f"curl -o face-anna-s.png '{server.url}/v1/faces/anna%27s.png?gender=female'"
     )
-    page.get_by_label("Seed").fill("8")
-    page.get_by_label("Seed").press("Enter")
-    expect(page.get_by_role("alert")).to_have_text("Not so.")
-    assert ["422" in complaint for complaint in complaints] == [True]  # the browser's own
-    complaints.clear()
 
 
-def test_without_javascript_there_is_a_face(browser, server):
+def test_without_javascript_there_is_a_face_and_a_way_to_a_seed(browser, server):
     context = browser.new_context(base_url=server.url, java_script_enabled=False)
     page = context.new_page()
     with page.expect_response("**/image") as answer:
         page.goto("/")
     assert answer.value.headers["content-type"] == "image/png"
-    expect(page.get_by_alt_text("A machine-made face")).to_be_visible()
+    expect(page.get_by_alt_text("A machine-made face; this person does not exist")).to_be_visible()
     expect(page.get_by_role("button", name="Another")).not_to_be_visible()
+    seed_box(page).fill("7")
+    with page.expect_response("**/image?*") as answer:
+        page.get_by_role("button", name="Show this face").click()
+    assert answer.value.headers["x-seed"] == "7"
     context.close()

@@ -1,0 +1,62 @@
+"""Driving the explorer page as visitors do."""
+
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Locator, Page, expect
+
+expect.set_options(timeout=30_000)  # the machine may be busy with other things
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+
+def face(page: Page) -> Locator:
+    return page.locator("#face")
+
+
+def seed_box(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Seed")
+
+
+def put(page: Page, seed: str) -> None:
+    """Ask for a seed as somebody who types it."""
+    seed_box(page).fill(seed)
+    seed_box(page).press("Enter")
+
+
+def shown(page: Page) -> str:
+    """Wait until the face that is asked for is there; its address."""
+    expect(page.locator("#frame.busy")).to_have_count(0, timeout=60_000)
+    expect(face(page)).to_be_visible()
+    assert face(page).evaluate("image => image.complete && image.naturalWidth") > 0
+    return face(page).get_attribute("src")
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def fragment(page: Page) -> str:
+    return urlsplit(page.url).fragment
+
+
+def neighbours_drawn(page: Page) -> None:
+    """Wait until all nine cells of the grid show what they stand for."""
+    expect(page.locator("#grid button .face")).to_have_count(9)
+    expect(page.locator("#grid button.old")).to_have_count(0)
+
+
+def seeds_around(page: Page) -> list[str]:
+    """Seeds of the grid, row by row, from its pictures' addresses."""
+    neighbours_drawn(page)
+    sources = page.locator("#grid img").evaluate_all("all => all.map(i => i.getAttribute('src'))")
+    return [source.removeprefix("/v1/faces/").split(".png")[0] for source in sources]

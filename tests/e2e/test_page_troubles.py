@@ -1,0 +1,108 @@
+"""The page in a real browser when something is wrong: it waits, says so, and loses nothing."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import face, neighbours_drawn, put, shown
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.e2e
+
+
+def test_an_error_can_be_read_in_light_and_dark(page, complaints):
+    page.goto("/?seed=7&age=old")
+    expect(page.get_by_role("alert")).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options={"runOnly": ["color-contrast"]})
+        assert found.violations_count == 0, found.generate_report()
+    complaints.clear()
+
+
+@contextmanager
+def answering(page: Page, pattern: str, status: int, detail: str) -> Iterator[None]:
+    """Within it, the server's answer to `pattern` is this problem."""
+    page.route(
+        pattern,
+        lambda route: route.fulfill(
+            status=status,
+            content_type="application/problem+json",
+            headers={"Retry-After": "1"},
+            body=json.dumps({"detail": detail}),
+        ),
+    )
+    yield
+    page.unroute(pattern)
+
+
+def drop(complaints: list[str], word: str) -> None:
+    """Forget what the browser itself logged about failed requests, and nothing else."""
+    assert complaints
+    assert all(word in complaint for complaint in complaints)
+    complaints.clear()
+
+
+def test_a_busy_server_is_waited_for(page, complaints):
+    page.goto("/?seed=7")
+    before = shown(page)
+    neighbours_drawn(page)
+    for status, seed in [(429, "8"), (503, "9")]:
+        with answering(page, f"**/v1/faces/{seed}.png", status, "Not now."):
+            put(page, seed)
+            expect(page.locator("#notice")).to_have_text("Not now. Trying again in 1 second.")
+            assert face(page).get_attribute("src") == before
+        expect(face(page)).to_have_attribute("src", f"/v1/faces/{seed}.png")
+        before = shown(page)
+        expect(page.locator("#notice")).to_be_hidden()
+        expect(page.get_by_role("alert")).to_be_hidden()
+        drop(complaints, str(status))
+
+
+def test_a_loading_server_is_waited_for(page, complaints):
+    with answering(page, "**/v1/models", 503, "Loading."):
+        page.goto("/?seed=7")
+        expect(page.locator("#notice")).to_have_text("Loading. Trying again in 1 second.")
+    expect(face(page)).to_have_attribute("src", "/v1/faces/7.png")
+    drop(complaints, "503")
+
+
+def test_being_offline_is_said_and_got_over(page, complaints):
+    page.goto("/?seed=7")
+    shown(page)
+    neighbours_drawn(page)
+    page.context.set_offline(True)
+    expect(page.locator("#notice")).to_contain_text("You are offline.")
+    put(page, "8")
+    expect(page.locator("#notice")).to_contain_text("This goes on by itself")
+    assert face(page).get_attribute("src") == "/v1/faces/7.png"
+    page.context.set_offline(False)
+    expect(face(page)).to_have_attribute("src", "/v1/faces/8.png")
+    expect(page.locator("#notice")).to_be_hidden()
+    drop(complaints, "ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_server_that_went_away_is_waited_for(page, complaints):
+    page.goto("/?seed=7")
+    shown(page)
+    neighbours_drawn(page)
+    page.route("**/v1/faces/8.png", lambda route: route.abort("connectionrefused"))
+    put(page, "8")
+    expect(page.locator("#notice")).to_contain_text("The server does not answer.")
+    page.unroute("**/v1/faces/8.png")
+    expect(face(page)).to_have_attribute("src", "/v1/faces/8.png")
+    drop(complaints, "ERR_CONNECTION_REFUSED")
+
+
+def test_a_refusal_is_told_in_the_servers_words(page, complaints):
+    page.goto("/?seed=7")
+    shown(page)
+    with answering(page, "**/v1/faces/8.png", 422, "Not so."):
+        put(page, "8")
+        expect(page.get_by_role("alert")).to_have_text("Not so.")
+    drop(complaints, "422")
+    put(page, "9")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    shown(page)
