@@ -5,16 +5,20 @@ entries at a time, and the others' requests between them.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, T]]
+"""Begins when called."""
+
+PAUSE = 0.02
+"""Seconds between two tries."""
 
 
-async def in_order(
-    works: Iterable[Callable[[], Coroutine[Any, Any, T]]], *, at_once: int
-) -> AsyncGenerator[T, None]:
+async def in_order(works: Iterable[Work[T]], *, at_once: int) -> AsyncGenerator[T, None]:
     """The result of each of `works`, in order; at most `at_once` are begun and not yet taken.
 
     The first failure ends it, as does closing it: what is under way is cancelled then, and what
@@ -35,3 +39,25 @@ async def in_order(
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
+
+
+def insisting(works: Sequence[Work[T]], *, on: type[Exception], seconds: float) -> list[Work[T]]:
+    """`works`, all but the first of which try again where they raise `on`, for so many seconds.
+
+    The first decides whether the whole is let in; the others belong to what was.
+    """
+
+    def insistent(work: Work[T]) -> Work[T]:
+        async def trying() -> T:
+            give_up = time.monotonic() + seconds
+            while True:
+                try:
+                    return await work()
+                except on:
+                    if time.monotonic() >= give_up:
+                        raise
+                await asyncio.sleep(PAUSE)
+
+        return trying
+
+    return [*works[:1], *(insistent(work) for work in works[1:])]

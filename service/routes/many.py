@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.archive import member_name, zip_stream
 from service.bodies import read_body
+from service.budget import BUDGET
 from service.encoder import encode, resample
 from service.errors import QueueFullError, TooLargeError
 from service.exchange import admit, disposition, lease, state_of, while_connected
@@ -26,7 +26,7 @@ from service.labels import label_text
 from service.latents import latent
 from service.many_params import Item, ManyRequest, items_of
 from service.openapi import problems
-from service.pacing import in_order
+from service.pacing import Work, in_order, insisting
 from service.params import FORMATS, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import MAX_CLAIM, Claims
@@ -36,13 +36,10 @@ MAX_SHEET_PIXELS = 2**25
 """A sheet is held in memory as a whole, three bytes a pixel."""
 TILES_AT_ONCE = 2
 """One in the engine and one that waits: more would only keep others waiting."""
-_PAUSE = 0.02
-"""Seconds until a picture that found the queue full asks again."""
 _EXTENSIONS = {"jpeg": "jpg"}
 
 router = APIRouter(tags=["faces"])
 T = TypeVar("T")
-Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 @router.post(
@@ -77,13 +74,15 @@ async def many_faces(request: Request) -> Response:
         if many.layout == "sheet":
             _check_sheet(len(faces), faces[0].size)
             await admit(request, len(faces))
-            return await while_connected(request, _sheet(request, served, faces, items))
+            pixels = sheet_pixels(len(faces), faces[0].size)
+            with BUDGET.spend(pixels, state["telemetry"]):
+                return await while_connected(request, _sheet(request, served, faces, items))
         await admit(request, len(faces))
         works = [
             _picture(request, served, face, item, stored=bool(many.seeds))
             for face, item in zip(faces, items, strict=True)
         ]
-        pictures = in_order(_patient(works, request), at_once=TILES_AT_ONCE * served.tile)
+        pictures = _paced(request, served, works)
         await stack.enter_async_context(aclosing(pictures))
         # Whatever refuses the first one is still the answer's status.
         first = await while_connected(request, _first(pictures))
@@ -145,6 +144,13 @@ def _check_sheet(count: int, side: int) -> None:
         )
 
 
+def _paced(request: Request, served: Served, works: Sequence[Work[T]]) -> AsyncGenerator[T, None]:
+    """Two tiles at a time. A full queue refuses the first; the others then wait for room."""
+    patience = state_of(request)["settings"].deadline
+    works = insisting(works, on=QueueFullError, seconds=patience)
+    return in_order(works, at_once=TILES_AT_ONCE * served.tile)
+
+
 def _image(
     request: Request, served: Served, face: Face, item: Item
 ) -> Coroutine[Any, Any, NDArray[np.uint8]]:
@@ -188,7 +194,7 @@ async def _sheet(
         return work
 
     works = [resampled(face, item) for face, item in zip(faces, items, strict=True)]
-    images = in_order(_patient(works, request), at_once=TILES_AT_ONCE * served.tile)
+    images = _paced(request, served, works)
     index = 0
     async with aclosing(images):
         async for image_HWC in images:
@@ -249,23 +255,3 @@ async def _members(
 
 async def _first(pictures: AsyncGenerator[T, None]) -> T:
     return await anext(pictures)
-
-
-def _patient(works: Sequence[Work[T]], request: Request) -> list[Work[T]]:
-    """A full queue refuses the first; the others were let in with it, and wait for room."""
-    patience = state_of(request)["settings"].deadline
-
-    def patient(work: Work[T]) -> Work[T]:
-        async def waiting() -> T:
-            give_up = time.monotonic() + patience
-            while True:
-                try:
-                    return await work()
-                except QueueFullError:
-                    if time.monotonic() >= give_up:
-                        raise
-                await asyncio.sleep(_PAUSE)
-
-        return waiting
-
-    return [works[0], *(patient(work) for work in works[1:])]

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from hashlib import sha256
 from typing import Any
@@ -12,7 +11,9 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from service.animation import ANIMATION_FORMATS, animate, animation_version
+from service.budget import BUDGET
 from service.encoder import resample
+from service.errors import QueueFullError
 from service.exchange import (
     FOREVER,
     admit,
@@ -36,12 +37,13 @@ from service.openapi import (
     problems,
     query_parameter,
 )
-from service.pacing import in_order
+from service.pacing import Work, in_order, insisting
 from service.params import MAX_SEED_LENGTH, FaceParams
 from service.pipeline import Face, Picture, complete
 from service.provenance import Claims
 
 TILES_AT_ONCE = 2
+"""As for many pictures: one in the engine and one that waits."""
 _PATH_VERSION = "1"
 """Changes with the frames' places on the way."""
 
@@ -111,7 +113,9 @@ async def morph(request: Request) -> Response:
                 del response.headers["Content-Length"]  # unknown: nothing was made
             return response
         await admit(request, _distinct(params.frames))
-        picture = await while_connected(request, _film(request, served, start, end, params))
+        with BUDGET.spend(params.frames * params.size**2, state["telemetry"]):
+            film = _film(request, served, start, end, params)
+            picture = await while_connected(request, film)
         return Response(picture.content, headers=headers | work_headers(picture))
 
 
@@ -168,7 +172,7 @@ async def _film(
     ]
     (z_start, y_start), (z_end, y_end) = ends
 
-    def frame(share: float) -> Callable[[], Coroutine[Any, Any, NDArray[np.uint8]]]:
+    def frame(share: float) -> Work[NDArray[np.uint8]]:
         async def work() -> NDArray[np.uint8]:
             z_Z, y_L = spherical(z_start, z_end, share), linear(y_start, y_end, share)
             image_HWC = (await pipeline.image(served, z_Z, y_L)).image
@@ -178,7 +182,12 @@ async def _film(
 
     started = time.perf_counter()
     way = there_and_back(params.frames)[: _distinct(params.frames)]
-    frames = in_order([frame(share) for share in way], at_once=TILES_AT_ONCE * served.tile)
+    works = insisting(
+        [frame(share) for share in way],
+        on=QueueFullError,
+        seconds=state_of(request)["settings"].deadline,
+    )
+    frames = in_order(works, at_once=TILES_AT_ONCE * served.tile)
     async with aclosing(frames):
         there = [image_HWC async for image_HWC in frames]
     loop = [there[min(index, params.frames - index)] for index in range(params.frames)]

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from serving import eventually
 
-from service.pacing import in_order
+from service.pacing import in_order, insisting
 
 
 class Works:
@@ -89,3 +89,35 @@ async def test_the_first_failure_ends_it():
 
 async def test_nothing_to_do_is_nothing():
     assert [result async for result in in_order([], at_once=3)] == []
+
+
+async def test_all_but_the_first_insist_where_they_are_told_to():
+    tries = [0, 0, 0]
+
+    def work(number: int, error: Exception):
+        async def attempt() -> int:
+            tries[number] += 1
+            if tries[number] < 3:
+                raise error
+            return number
+
+        return attempt
+
+    full, broken = BlockingIOError("full"), RuntimeError("broken")
+    works = [work(0, full), work(1, full), work(2, broken)]
+    first, second, third = insisting(works, on=BlockingIOError, seconds=20)
+    with pytest.raises(BlockingIOError):
+        await first()
+    assert await second() == 1
+    with pytest.raises(RuntimeError):
+        await third()
+    assert tries == [1, 3, 1]
+
+
+async def test_it_gives_up_in_the_end():
+    async def full():
+        raise BlockingIOError("full")
+
+    _, second = insisting([full, full], on=BlockingIOError, seconds=0)
+    with pytest.raises(BlockingIOError):
+        await second()
