@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 const PREVIEW = 96; // CSS pixels
 // What each verdict means; the server's own sentence stands in between.
 const MEANING = {
-  reproduced: ["This server made it.", ""],
+  reproduced: ["It was made here.", ""],
   claims_only: [
     "It says it was made here, but that cannot be confirmed.",
     "Perhaps it was changed or saved again, or another model made it.",

@@ -174,7 +174,7 @@ def test_a_saved_picture_is_recognised_and_an_altered_one_is_not(page):
     verdict = page.locator("#verdict")
     go(page, "11")
     check(page, "mine.png", original)
-    expect(verdict).to_contain_text("This server made it.")
+    expect(verdict).to_contain_text("It was made here. This server makes the very same bytes.")
     expect(verdict).to_contain_text("mine.png")
     expect(verdict.locator("img")).to_have_attribute("alt", re.compile("Seed 7: female"))
 
