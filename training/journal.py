@@ -118,7 +118,7 @@ class Journal:
 
     def say(self, sentence: str) -> None:
         """One plain line on the console."""
-        self._console.print(sentence, highlight=False)
+        self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def log(self, images_seen: int, phase: Phase, scalars: Mapping[str, float]) -> None:
         """One line in metrics.jsonl, the same in TensorBoard, and the bar moved on.

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,34 @@ def test_networks_and_average_move(tmp_path: Path, dataset: Dataset) -> None:
     for name in ("generator/dense.weight", "average/dense.weight", "discriminator/score.weight"):
         assert not torch.equal(a[name], b[name])
     assert not torch.equal(a["generator/dense.weight"], a["average/dense.weight"])
+
+
+MANY = [f"{tens}0-{tens}9" for tens in range(14)]
+
+
+@pytest.mark.parametrize("kind", ["projection", "auxiliary", "concatenation"])
+@pytest.mark.parametrize(
+    ("attributes", "label"),
+    [
+        ({"smile": ["no", "yes"]}, lambda i: [i % 2]),
+        ({"age": MANY}, lambda i: [i % 14]),
+        ({"glasses": ["no", "yes"]}, lambda i: [int(i == 7)]),
+    ],
+    ids=["two values", "fourteen", "uneven"],
+)
+def test_any_set_of_labels_trains_in_every_conditioning(
+    tmp_path: Path, attributes: dict[str, list[str]], label: Callable[[int], list[int]], kind: str
+) -> None:
+    archive = write_archive(tmp_path / "x.zip", count=51, attributes=attributes, label=label)
+    config = dataclasses.replace(
+        shortened(0.112), conditioning=ConditioningConfig(kind=kind, draw="balanced")
+    )
+    go(config, Dataset(archive), tmp_path / "run")
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (name, values) = next(iter(attributes.items()))
+    reported = [key for key in rows[-1] if key.startswith(f"diversity/{name}=")]
+    # A label with fewer than eight pictures has no diversity worth a number.
+    assert len(reported) == (0 if values is MANY else 2 if name == "smile" else 1)
 
 
 def test_unlabelled_pictures_train_an_unconditional_pair(tmp_path: Path) -> None:
