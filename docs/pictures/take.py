@@ -15,14 +15,14 @@ HERE = Path(__file__).parent
 
 
 def take(browser: Browser, url: str, name: str, **context: object) -> None:
-    """One picture of the page at `url`, written beside this file as `name`.png."""
+    """One picture of the page at `url`, written beside this file as `name`.webp."""
     page = browser.new_page(**context)  # type: ignore[arg-type]
     page.goto(url)
     expect(page.locator("#grid .face")).to_have_count(9)
     expect(page.locator("#grid .old, .strip button:not(.remove):empty")).to_have_count(0)
     page.wait_for_timeout(500)  # until nothing fades any more
     with Image.open(io.BytesIO(page.screenshot())) as shot:
-        shot.convert("RGB").save(HERE / f"{name}.png", optimize=True)
+        shot.convert("RGB").save(HERE / f"{name}.webp", quality=88, method=6)
 
 
 def main(server: str) -> None:

@@ -8,15 +8,7 @@ const LONGEST_WAIT = 60; // seconds
 
 let resumeAt = 0; // no request leaves before this time
 
-/** An answer that is a refusal; its message is the server's own sentence. */
-export class Refusal extends Error {
-  constructor(detail, status) {
-    super(detail);
-    this.status = status;
-  }
-}
-
-/** Fetch; busy servers and lost connections are waited for, anything else is a Refusal. */
+/** Fetch; busy servers and lost connections are waited for, a refusal is an Error in its words. */
 export async function ask(url, options = {}) {
   const { signal } = options;
   for (let failures = 0; ; failures++) {
@@ -36,7 +28,7 @@ export async function ask(url, options = {}) {
     const { detail } = await response.json().catch(() => ({}));
     signal?.throwIfAborted();
     if (!BUSY.includes(response.status)) {
-      throw new Refusal(detail ?? `The server answers ${response.status}.`, response.status);
+      throw new Error(detail ?? `The server answers ${response.status}.`);
     }
     hold(Number(response.headers.get("Retry-After")) || 1, detail ?? "The server is busy.");
   }

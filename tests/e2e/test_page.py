@@ -1,9 +1,10 @@
 """The page in a real browser: one face, its controls, its address."""
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
-from browsing import DESKTOP, PHONE, face, query, seed_box, shown
+from browsing import DESKTOP, PHONE, face, neighbours_drawn, query, seed_box, shown
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e
@@ -39,14 +40,13 @@ def test_another_changes_seed_and_picture_and_back_brings_them_back(page):
 
 
 def test_another_is_at_hand_before_it_is_asked_for(page):
-    seeds = []
-    page.on("request", lambda request: seeds.extend(re.findall(r"faces/(\d+)\.png", request.url)))
-    page.goto("/?seed=7")
+    with page.expect_response(re.compile(r"/v1/faces/\d{2,}\.png")) as ahead:
+        page.goto("/?seed=7")
+    ahead.value.finished()
     shown(page)
-    page.wait_for_function("() => performance.getEntriesByType('resource').length > 10")
-    ahead = next(seed for seed in seeds if seed != "7")
+    neighbours_drawn(page)
     page.get_by_role("button", name="Another").click()
-    expect(face(page)).to_have_attribute("src", f"/v1/faces/{ahead}.png")
+    expect(face(page)).to_have_attribute("src", urlsplit(ahead.value.url).path)
 
 
 def test_the_controls_offer_what_the_model_declares_and_change_the_request(page, server):
