@@ -90,7 +90,9 @@ class ScheduleConfig:
     batch_size_by_resolution: dict[int, int] = field(default_factory=dict)
     """Pictures per step at given resolutions."""
     learning_rate: float = 2e-3
-    """Adam's learning rate, of both networks."""
+    """Adam's learning rate, of both networks, where the next names no other."""
+    learning_rate_by_resolution: dict[int, float] = field(default_factory=dict)
+    """Learning rates at given resolutions."""
     decay_kimg: float = 0.0
     """Over the last this many kimg the learning rate falls to `final_learning_rate`."""
     final_learning_rate: float = 2e-4
@@ -103,6 +105,8 @@ class ScheduleConfig:
         _check_bounds(self, 0, "fade_kimg", "decay_kimg", "final_learning_rate")
         sizes = [self.batch_size, *self.batch_size_by_resolution.values()]
         _check(min(sizes) > 0, f"batch sizes are {sizes}: each must be at least 1")
+        rates = list(self.learning_rate_by_resolution.values())
+        _check(min(rates, default=1) > 0, f"learning rates are {rates}: each must be above 0")
 
 
 @dataclass(frozen=True)

@@ -46,25 +46,49 @@ def diagnose(rows: Sequence[Row]) -> dict[str, str]:
 def mode_collapse(rows: Sequence[Row]) -> str | None:
     """Generated pictures are much more alike than real ones, overall or within a label.
 
-    Reads, from when they were last measured, `diversity` and `diversity/<label>`: mean distance
-    between generated pictures as a share of that between real ones; and `repetitions`: share of
-    them with another so near as only 2 % of real ones have.
+    Reads `diversity` and `diversity/<label>`: mean distance between generated pictures as a share
+    of that between real ones; and `repetitions`: share of them with another so near as only 2 % of
+    real ones have. All as measured at the newest resolution, fully faded in.
     """
-    measured = next((row for row in reversed(rows) if "diversity" in row), {})
-    signs = [
-        f"they vary {value:.0%} as much as real ones"
-        + (f" under {key.split('/', 1)[1]}" if "/" in key else "")
-        for key, value in measured.items()
-        if key.split("/")[0] == "diversity" and value < 0.5
-    ]
-    if (share := measured.get("repetitions", 0.0)) > 0.5:
-        signs.insert(0, f"{share:.0%} of generated pictures repeat another")
+    rows = [row for row in _at_resolution(rows) if row.get("alpha", 1.0) == 1.0]
+    measured = [row for row in rows if "diversity" in row]
+    if not measured:
+        return None
+    low = {
+        name: measured[-1][name]
+        for name in measured[-1]
+        if name.split("/")[0] == "diversity"
+        and _collapsed([row[name] for row in measured if name in row], low=0.5, sound=0.75)
+    }
+    signs = []
+    if "diversity" in low:
+        signs = [f"generated pictures vary {low['diversity']:.0%} as much as real ones"]
+    elif low:
+        worst = sorted(low, key=lambda name: low[name])[:3]
+        parts = [f"{name.split('/', 1)[1]} ({low[name]:.0%})" for name in worst]
+        more = f" and {len(low) - 3} other labels" if len(low) > 3 else ""
+        signs = [f"pictures of {', '.join(parts)}{more} vary less than half as much as real ones"]
+    unlike = [1 - row.get("repetitions", 0.0) for row in measured]
+    if _collapsed(unlike, low=0.1, sound=0.5):
+        signs.append(f"{1 - unlike[-1]:.0%} of generated pictures repeat another")
     if not signs:
         return None
     return (
         f"mode collapse: {', '.join(signs)}; go back to an earlier snapshot, and try "
         "conditioning.ramp_kimg, augment.mode adaptive or a larger loss.r1_gamma"
     )
+
+
+def _collapsed(variety: Sequence[float], *, low: float, sound: float) -> bool:
+    """Whether variety fell from `sound` below `low`, or stays below it three times in a row.
+
+    A young network has little too, but more each time.
+    """
+    if variety[-1] >= low:
+        return False
+    fell = max(variety[:-1], default=0.0) >= sound
+    stays = len(variety) >= 3 and max(variety[-3:]) < low and variety[-1] < variety[-3] + 0.03
+    return fell or stays
 
 
 def weak_gradient(rows: Sequence[Row]) -> str | None:

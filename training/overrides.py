@@ -76,7 +76,7 @@ def _parsed(path: str, text: str, kind: Any) -> Any:
             return text.lower() in TRUE
         if isinstance(kind, types.GenericAlias) and kind.__origin__ is dict:
             pairs = (pair.split(":") for pair in text.split(",") if pair)
-            return {int(key): int(value) for key, value in pairs}
+            return {int(key): kind.__args__[1](value) for key, value in pairs}
         if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return kind(text)

@@ -44,7 +44,7 @@ def phase_at(images_seen: int, config: TrainConfig) -> Phase:
         resolution=resolution,
         alpha=alpha,
         batch_size=schedule.batch_size_by_resolution.get(resolution, schedule.batch_size),
-        learning_rate=learning_rate_at(kimg, config),
+        learning_rate=learning_rate_at(kimg, resolution, config),
         label_influence=label_influence_at(kimg, config),
     )
 
@@ -62,16 +62,15 @@ def label_influence_at(kimg: float, config: TrainConfig) -> float:
     return min(kimg / ramp, 1.0) if ramp else 1.0
 
 
-def learning_rate_at(kimg: float, config: TrainConfig) -> float:
-    """Constant, then linear to `final_learning_rate` over the last `decay_kimg`."""
+def learning_rate_at(kimg: float, resolution: int, config: TrainConfig) -> float:
+    """Constant at a resolution, then linear to `final_learning_rate` over the last `decay_kimg`."""
     schedule = config.schedule
+    rate = schedule.learning_rate_by_resolution.get(resolution, schedule.learning_rate)
     if not schedule.decay_kimg:
-        return schedule.learning_rate
+        return rate
     left = (schedule.total_kimg - kimg) / schedule.decay_kimg
     share = min(max(left, 0.0), 1.0)
-    return schedule.final_learning_rate + share * (
-        schedule.learning_rate - schedule.final_learning_rate
-    )
+    return schedule.final_learning_rate + share * (rate - schedule.final_learning_rate)
 
 
 def average_decay_at(images_seen: int, batch_size: int, config: TrainConfig) -> float:

@@ -93,6 +93,10 @@ def test_a_resolution_that_is_no_power_of_two_is_refused(resolution: int) -> Non
         (lambda: ScheduleConfig(total_kimg=1, fade_kimg=-1), "fade_kimg"),
         (lambda: ScheduleConfig(total_kimg=1, batch_size=0), "batch sizes"),
         (lambda: ScheduleConfig(total_kimg=1, learning_rate=0), "learning_rate"),
+        (
+            lambda: ScheduleConfig(total_kimg=1, learning_rate_by_resolution={8: 0}),
+            "learning rates are",
+        ),
         (lambda: LossConfig(kind="hinge"), "loss.kind is 'hinge': choose one of non_saturating"),
         (lambda: LossConfig(kind="wgan_gp"), "set loss.r1_gamma to 0"),
         (lambda: LossConfig(drift=-1), "drift"),
@@ -143,6 +147,14 @@ def test_a_configuration_from_before_a_field_existed_takes_its_default() -> None
     for name in ("kind", "drift", "gradient_penalty"):
         del old["loss"][name]
     assert TrainConfig.from_dict(json.loads(json.dumps(old))) == CONFIG
+
+
+def test_a_resolution_may_have_a_learning_rate_of_its_own_which_decays_too() -> None:
+    schedule = dataclasses.replace(CONFIG.schedule, learning_rate_by_resolution={32: 4e-3})
+    config = dataclasses.replace(CONFIG, schedule=schedule)
+    rates = [phase_at(seen, config).learning_rate for seen in (0, 20_000, 60_000, 90_000)]
+    assert rates == pytest.approx([2e-3, 2e-3, 4e-3, 2.5e-3])
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_labels_ramp_in_over_the_first_kimg() -> None:

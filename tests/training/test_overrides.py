@@ -22,6 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
         ("augment.kinds=colour, cutout", ("colour", "cutout")),
         ("schedule.batch_size_by_resolution=8:64,16:32", {8: 64, 16: 32}),
         ("schedule.batch_size_by_resolution=", {}),
+        ("schedule.learning_rate_by_resolution=1024:0.0015", {1024: 0.0015}),
     ],
 )
 def test_a_value_is_read_by_its_settings_type(assignment: str, expected: object) -> None:

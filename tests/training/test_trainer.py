@@ -142,6 +142,20 @@ def test_a_snapshot_from_before_there_was_augmentation_or_a_window_is_resumed(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_learning_rate_that_blows_up_stops_the_run_and_says_where(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    run = tmp_path / "run"
+    go(shortened(0.2), dataset, run)
+    wild = shortened(0.4)
+    schedule = dataclasses.replace(wild.schedule, learning_rate=1e30)
+    wild = dataclasses.replace(wild, schedule=schedule)
+    said = r"became NaN or infinite between images 200 and 256: the last .*lower schedule\.learn"
+    with pytest.raises(TrainingError, match=said):
+        go(wild, dataset, run, resume=True)
+    assert load_newest(run)[0].images_seen == 200
+
+
 def test_a_weight_that_is_not_finite_never_replaces_a_good_snapshot(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
