@@ -153,7 +153,8 @@ def train(
             measuring = done or _due(config.metrics_kimg, before, state.images_seen)
             if measuring or _due(config.log_kimg, before, state.images_seen):
                 row = window.take(state.images_seen)
-                row |= _held_out(state, sampler, phase, setup, row)
+                if world.leads:
+                    row |= _held_out(state, sampler, phase, setup, row)
                 if config.augment.mode == "adaptive":
                     row["augment_probability"] = state.augmentation.probability
                 if measuring and world.leads:

@@ -1,11 +1,13 @@
 """Interrupted anywhere and resumed, a run ends with the same bits as one that never stopped."""
 
+import contextlib
 import json
 import os
 import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from training_archives import write_archive
@@ -39,7 +41,7 @@ EVERYTHING = TrainConfig(
 SIGNALS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 
 
-def rows(run: Path) -> list[dict[str, object]]:
+def rows(run: Path) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     if not path.is_file():
         return []
@@ -63,27 +65,36 @@ def finish(config: TrainConfig, archive: Path, run: Path, *, resume: bool) -> No
     assert process.exitcode == 0
 
 
+def seen(run: Path) -> int:
+    """How far the log has come."""
+    return max((row["images_seen"] for row in rows(run)), default=0)
+
+
 def interrupt(
     config: TrainConfig, archive: Path, run: Path, *, resume: bool, after: int, number: int
-) -> None:
-    """Send the signal somewhere after `after` images were logged."""
+) -> bool:
+    """Send the signal somewhere after `after` images were logged; False: the run was faster."""
+    goal = max(after, seen(run) + 1)  # further than it ever was: so it is in the middle of training
     process = started(config, archive, run, resume=resume)
-    while not (seen := rows(run)) or seen[-1]["images_seen"] < after:
-        assert process.is_alive()
-        time.sleep(0.005)
-    time.sleep(random.random() * 0.1)  # anywhere between two lines, snapshots included
-    os.kill(process.pid or 0, number)
+    while process.is_alive() and seen(run) < goal:
+        time.sleep(0.002)
+    time.sleep(random.random() * 0.02)  # anywhere between two lines, snapshots included
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid or 0, number)
     process.join(120)
     expected = -number if number == signal.SIGKILL else 128 + number
     assert process.exitcode in (expected, 0)
+    return process.exitcode == expected
 
 
 def test_interrupted_at_five_random_points(tmp_path: Path) -> None:
     archive, run = write_archive(tmp_path / "noise.zip"), tmp_path / "cut"
     finish(EVERYTHING, archive, tmp_path / "whole", resume=False)
+    hits = 0
     for number, at in zip(SIGNALS, (70, 130, 190, 250, 310), strict=True):
         resume = any((run / "snapshots").glob("0*"))
-        interrupt(EVERYTHING, archive, run, resume=resume, after=at, number=number)
+        hits += interrupt(EVERYTHING, archive, run, resume=resume, after=at, number=number)
+    assert hits >= 3
     finish(EVERYTHING, archive, run, resume=True)
 
     whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
