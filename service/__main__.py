@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # service/clients.py decides whom to trust
             timeout_graceful_shutdown=max(1, round(settings.drain_grace)),
         ),
         fleet,

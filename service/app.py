@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -33,6 +33,15 @@ from service.routes.operations import WEB
 from service.settings import Settings
 from service.signing import load_signer
 from service.telemetry import Telemetry, TelemetryMiddleware, version
+
+
+class _Static(StaticFiles):
+    """Files of the page, which browsers ask for again each time: a 304 as long as they are new."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
@@ -59,6 +68,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
         async with AsyncExitStack() as stack:
             encoders = stack.enter_context(ThreadPoolExecutor(settings.encoder_threads, "encoder"))
+            assembler = stack.enter_context(ThreadPoolExecutor(1, "assembler"))
             shared = None
             if link is not None:
                 stack.push_async_callback(link.aclose)
@@ -67,7 +77,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
             stack.push_async_callback(cache.aclose)
             fleet.start()
             pipeline = Pipeline(
-                cache, encoders, telemetry, deadline=settings.deadline, signer=signer
+                cache, encoders, assembler, telemetry, deadline=settings.deadline, signer=signer
             )
             yield ServiceState(
                 settings=settings,
@@ -93,7 +103,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
     app.state.fleet = fleet
     app.state.telemetry = telemetry
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=WEB), name="static")
+    app.mount("/static", _Static(directory=WEB), name="static")
     for kind in (VisageError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_error)
     app.add_middleware(
@@ -107,7 +117,9 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         specs = [spec for spec, _ in fleet.specs()] if fleet.ready else []
-        return openapi_document(app, specs)
+        return openapi_document(
+            app, specs, max_items=settings.max_items, max_frames=settings.max_frames
+        )
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -87,6 +87,13 @@ class Fleet:
         self._loading = asyncio.Lock()
         self._draining = False
         self._folders = {folder.resolve().name: folder for folder in settings.checkpoints}
+        for name in self._folders:
+            # It stands in headers, addresses and pictures.
+            if not _NAME.fullmatch(name):
+                raise SettingsError(
+                    f"VISAGE_CHECKPOINTS names a folder {name!r}, which is the model's name: "
+                    "rename it to up to 64 of the characters A–Z, a–z, 0–9, '.', '_' and '-'"
+                )
         if len(self._folders) < len(settings.checkpoints):
             raise SettingsError(
                 "VISAGE_CHECKPOINTS names two folders with the same name, which is the model's "

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidParameter
-from service.params import PICTURE_PARAMETERS
+from service.params import RESERVED
 
 _RANGE = re.compile(r"([0-9]{1,9})\s*[-–]\s*([0-9]{1,9})")
 _FROM = re.compile(r"([0-9]{1,9})\s*\+")
@@ -118,11 +118,12 @@ class AttributeSpace:
         return weights if weights.sum() > 0 else None
 
     def _check(self, joint_prior: NDArray[np.float64] | None) -> None:
-        reserved = {name.casefold() for name in PICTURE_PARAMETERS}
+        folded = [name.casefold() for name in self.names]
+        # A morph takes each attribute for one end, too.
+        reserved = {*RESERVED, *(f"{end}_{name}" for end in ("from", "to") for name in folded)}
         for name in self.names:
             if name.casefold() in reserved:
                 raise ValueError(f"an attribute may not be called {name!r}: a parameter is")
-        folded = [name.casefold() for name in self.names]
         if len(set(folded)) < len(folded):
             raise ValueError(f"attribute names differ only by case: {', '.join(self.names)}")
         for attribute in self.attributes:

@@ -85,7 +85,13 @@ class EdgeMiddleware:
                     await _answer_preflight(scope, receive, edge_send)
                 else:
                     await self._app(scope, receive, edge_send)
-            except Exception:
+            except Exception as failure:
+                if started and isinstance(failure.__cause__, VisageError):
+                    # Returning breaks the answer off: its transfer does not end well.
+                    log.warning(
+                        "answer broken off", path=scope["path"], error=str(failure.__cause__)
+                    )
+                    return
                 log.exception("request failed", path=scope["path"])
                 if started:
                     raise

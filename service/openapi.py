@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.answers import ProblemAnswer
 from service.labels import Attribute, ModelSpec
+from service.many_params import narrowed
 from service.params import ALIASES, FORMATS, MAX_SEED_LENGTH, MAX_SIZE, MIN_SIZE
 from service.problems import MEDIA_TYPE
 
@@ -134,13 +135,20 @@ FACE_RESPONSE: dict[str, Any] = {
 }
 
 
-def picture_operation(*parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """`openapi_extra` of a route that takes `parameters` and the attributes of the models."""
-    return {"parameters": list(parameters), PICTURE: True, **more}
+def picture_operation(
+    *parameters: dict[str, Any], prefixes: Sequence[str] = ("",), **more: Any
+) -> dict[str, Any]:
+    """`openapi_extra` of a route that takes `parameters` and the attributes of the models.
+
+    `prefixes`: what may stand before an attribute's name there.
+    """
+    return {"parameters": list(parameters), PICTURE: list(prefixes), **more}
 
 
-def openapi_document(app: FastAPI, specs: Sequence[ModelSpec]) -> dict[str, Any]:
-    """The whole document, with the attributes of the models `specs`."""
+def openapi_document(
+    app: FastAPI, specs: Sequence[ModelSpec], *, max_items: int, max_frames: int
+) -> dict[str, Any]:
+    """The whole document, with the attributes of the models `specs` and this server's limits."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -150,14 +158,36 @@ def openapi_document(app: FastAPI, specs: Sequence[ModelSpec]) -> dict[str, Any]
     schemas["ProblemAnswer"] = problem
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    attributes = [_attribute_parameter(name, found) for name, found in _attributes(specs).items()]
+    attributes = {name: _values_schema(found) for name, found in _attributes(specs).items()}
     for operations in document["paths"].values():
         for operation in operations.values():
             # FastAPI promises a 422 of its own for every parameter; ours stand where they occur.
             if "HTTPValidationError" in str(operation["responses"].get("422", "")):
                 del operation["responses"]["422"]
-            if operation.pop(PICTURE, False):
-                operation["parameters"] = [*operation.get("parameters", []), *attributes]
+            prefixes = operation.pop(PICTURE, ())
+            operation["parameters"] = [
+                _limited(parameter, max_frames) for parameter in operation.get("parameters", [])
+            ] + [
+                query_parameter(prefix + name, _about(schema, prefix), schema)
+                for prefix in prefixes
+                for name, schema in attributes.items()
+            ]
+    body = document["paths"]["/v1/faces"]["post"]["requestBody"]["content"]["application/json"]
+    # FastAPI merges what routes say and keeps their dicts: the shared one stays as it is.
+    document["paths"]["/v1/faces"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/json": body
+            | {
+                "schema": narrowed(
+                    body["schema"],
+                    max_items=max_items,
+                    labels=attributes,
+                    latent_dims=[spec.latent_dim for spec in specs],
+                )
+            }
+        },
+    }
     return document
 
 
@@ -170,12 +200,24 @@ def _attributes(specs: Sequence[ModelSpec]) -> dict[str, list[Attribute]]:
     return found
 
 
-def _attribute_parameter(name: str, attributes: Sequence[Attribute]) -> dict[str, Any]:
+def _limited(parameter: Mapping[str, Any], max_frames: int) -> dict[str, Any]:
+    """The parameter, with the settings' limit where it is about frames."""
+    if parameter["name"] != "frames":
+        return dict(parameter)
+    return {**parameter, "schema": {**parameter["schema"], "maximum": max_frames}}
+
+
+def _values_schema(attributes: Sequence[Attribute]) -> dict[str, Any]:
+    """What the attributes of one name take: their values, and numbers where those are ranges."""
     values = list(dict.fromkeys(value for a in attributes for value in a.values))
-    about = "An attribute of the loaded model; default: drawn by the seed as in training."
     if any(a.find("1") is not None and "1" not in a.values for a in attributes):
-        about += " A number means the range that it falls in."
-        return query_parameter(
-            name, about, {"anyOf": [{"type": "string", "enum": values}, {"type": "integer"}]}
-        )
-    return query_parameter(name, about, {"type": "string", "enum": values})
+        # Ranges may end; the values then go first, and the answer to others lists them.
+        return {"anyOf": [{"type": "string", "enum": values}, {"type": "integer", "minimum": 0}]}
+    return {"type": "string", "enum": values}
+
+
+def _about(schema: Mapping[str, Any], prefix: str) -> str:
+    about = "An attribute of the loaded model; default: drawn by the seed as in training."
+    if prefix:
+        about = f"The same for one end only, the face `{prefix.rstrip('_')}`."
+    return about + (" A number means the range that it falls in." if "anyOf" in schema else "")

@@ -27,7 +27,9 @@ FORMATS: Mapping[str, str] = {
 ALIASES: Mapping[str, str] = {"jpg": "jpeg"}
 """Other names of formats."""
 PICTURE_PARAMETERS = ("seed", "size", "format", "model")
-"""Parameter names that no attribute may have."""
+"""What every picture can be asked by, beside the attributes."""
+RESERVED = (*PICTURE_PARAMETERS, "direct", "from", "to", "frames")
+"""Parameter names of some route, which no attribute may have."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,19}")
 _SIZE = re.compile(r"[0-9]{1,5}")

@@ -1,11 +1,11 @@
-"""The story of a picture on one screen: cache? → latent → queue → await → encode → store.
+"""The story of a picture on one screen: cache? → latent → queue → await → encode → sign → store.
 
 Knows nothing about HTTP, and nothing about engines: it meets them only at the queue.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -90,12 +90,17 @@ def picture_format(format_: str) -> str:
 
 
 class Pipeline:
-    """Makes pictures of faces. `deadline`: seconds a picture may take, queue and engine."""
+    """Makes pictures of faces. `deadline`: seconds a picture may take, queue and engine.
+
+    `encoders` run what takes milliseconds, `assembler` sheets and animations, which take seconds:
+    one at a time, so that no face waits for them.
+    """
 
     def __init__(
         self,
         cache: PictureCache,
         encoders: Executor,
+        assembler: Executor,
         telemetry: Telemetry,
         *,
         deadline: float,
@@ -104,12 +109,13 @@ class Pipeline:
         self._cache = cache
         self._signer = signer
         self._encoders = encoders
+        self._assembler = assembler
         self._telemetry = telemetry
         self._deadline = deadline
 
-    def etag(self, face: Face) -> str:
-        """Names the bytes of `face`; weakly where a signature puts the time into them."""
-        return f'"{face.key}"' if self._signer is None else f'W/"{face.key}"'
+    def etag(self, key: str) -> str:
+        """Names the bytes of `key`; weakly where a signature puts the time into them."""
+        return f'"{key}"' if self._signer is None else f'W/"{key}"'
 
     async def picture(self, face: Face, served: Served) -> Picture:
         """The bytes of a seeded face: stored, in the making for somebody else, or made now.
@@ -125,7 +131,17 @@ class Pipeline:
                 inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
                 return await self._encoded(face, inferred.image, seconds, inferred)
 
-        content, result = await self._cache.get_or_make(face.key, make)
+        return await self.stored(face.key, make, seconds)
+
+    async def stored(
+        self, key: str, make: Callable[[], Awaitable[bytes]], seconds: Mapping[str, float]
+    ) -> Picture:
+        """What `key` names: found, or by `make`, which fills `seconds` and whose errors it raises.
+
+        Signed and unsigned bytes never stand for one another.
+        """
+        key = key if self._signer is None else f"{key}-signed"
+        content, result = await self._cache.get_or_make(key, make)
         return Picture(content, result, seconds if result == "miss" else {})
 
     async def fresh(self, params: FaceParams, served: Served) -> tuple[Face, Picture]:
@@ -141,6 +157,20 @@ class Pipeline:
         inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
         content = await self._encoded(face, inferred.image, seconds, inferred)
         return face, Picture(content, "miss", seconds)
+
+    async def unstored(self, face: Face, served: Served, z_Z: NDArray[np.float32]) -> bytes:
+        """The bytes of a face by its latent, which nobody can ask for again; raises as above."""
+        inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
+        return await self._encoded(face, inferred.image, {}, inferred)
+
+    async def assembled(self, make: Callable[[], bytes], media_type: str) -> bytes:
+        """The sheet or animation that `make` encodes, off the event loop, and signed as faces are.
+
+        Raises what `make` raises.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._assembler, lambda: self._signed(make(), media_type)
+        )
 
     async def image(
         self,
@@ -180,8 +210,7 @@ class Pipeline:
             content = encode(
                 image_HWC, picture_format(face.format), claims=face.claims, size=face.size
             )
-            if self._signer is not None:
-                content = self._signer.sign(content, FORMATS[picture_format(face.format)])
+            content = self._signed(content, FORMATS[picture_format(face.format)])
             if face.format != "json":
                 return content
             return face_json(
@@ -192,3 +221,6 @@ class Pipeline:
                 z_Z=latent(face.seed, face.spec.latent_dim),
                 png=content,
             )
+
+    def _signed(self, content: bytes, media_type: str) -> bytes:
+        return content if self._signer is None else self._signer.sign(content, media_type)

@@ -24,6 +24,8 @@ _DIGEST_BYTES = 16
 
 # One script, so that no other replica stores between looking and claiming. pcall: a key of a
 # foreign type is no picture either, and is overwritten.
+MAX_BYTES = 2**22
+"""The largest face is half of that; a long animation would hold up everybody's connection."""
 _GET_OR_CLAIM = """
 local found = redis.pcall('get', KEYS[1])
 if type(found) == 'string' then return found end
@@ -68,7 +70,10 @@ class RedisPictures:
         return content
 
     async def put(self, key: str, content: bytes, claim: Claim) -> None:
-        """Store the picture and give back the claim."""
+        """Store the picture and give back the claim; one over `MAX_BYTES` is not stored."""
+        if len(content) > MAX_BYTES:
+            await self.release(key, claim)
+            return
         sealed = _sealed(key, content)
         await self._call_or_leave(
             "put", lambda: self._put(_keys(key), [claim.token, sealed, self._ttl])

@@ -37,8 +37,12 @@ _SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}
 """A thumbnail would be larger than the picture."""
 
 
+_AS_SIGNED = {"image/apng": "image/png"}
+"""An animation in PNG is a PNG with more chunks; c2pa knows it by that name only."""
+
+
 class Signer:
-    """Signs PNG, WebP and JPEG. One may serve many threads."""
+    """Signs PNG, APNG, WebP and JPEG. One may serve many threads."""
 
     def __init__(self, signer: "c2pa.Signer", context: "c2pa.Context") -> None:
         self._signer = signer
@@ -48,6 +52,7 @@ class Signer:
         """The same picture with a signed manifest in it: about 3 kB and a millisecond more."""
         import c2pa
 
+        media_type = _AS_SIGNED.get(media_type, media_type)
         signed = io.BytesIO()
         with c2pa.Builder(_MANIFEST, self._context) as builder:
             builder.sign(self._signer, media_type, io.BytesIO(content), signed)

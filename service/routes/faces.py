@@ -105,7 +105,7 @@ async def seeded_face(request: Request) -> Response:
     with lease(request, _model(query)) as served:
         params = _parse(request, served, query, seed=seed, extension=extension)
         face = complete(params, served)
-        etag = pipeline.etag(face)
+        etag = pipeline.etag(face.key)
         headers = face_headers(face) | {"ETag": etag, "Cache-Control": FOREVER}
         if extension is None:
             headers["Vary"] = "Accept"

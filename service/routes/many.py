@@ -155,27 +155,27 @@ def _image(
     request: Request, served: Served, face: Face, item: Item
 ) -> Coroutine[Any, Any, NDArray[np.uint8]]:
     async def image() -> NDArray[np.uint8]:
-        z_Z = latent(face.seed, face.spec.latent_dim) if item.z_Z is None else item.z_Z
         y_L = face.spec.space.encode(face.labels)
+        z_Z = _latent(face, item)
         return (await state_of(request)["pipeline"].image(served, z_Z, y_L)).image
 
     return image()
+
+
+def _latent(face: Face, item: Item) -> NDArray[np.float32]:
+    return latent(face.seed, face.spec.latent_dim) if item.z_Z is None else item.z_Z
 
 
 def _picture(
     request: Request, served: Served, face: Face, item: Item, *, stored: bool
 ) -> Work[bytes]:
     """Faces of given seeds may be stored; what nobody can ask for again is not."""
-    state = state_of(request)
-
-    def encoded(image_HWC: NDArray[np.uint8]) -> bytes:
-        with state["telemetry"].encode.labels(face.format).time():
-            return encode(image_HWC, face.format, claims=face.claims, size=face.size)
+    pipeline = state_of(request)["pipeline"]
 
     async def picture() -> bytes:
         if stored:
-            return (await state["pipeline"].picture(face, served)).content
-        return await asyncio.to_thread(encoded, await _image(request, served, face, item))
+            return (await pipeline.picture(face, served)).content
+        return await pipeline.unstored(face, served, _latent(face, item))
 
     return picture
 
@@ -201,7 +201,9 @@ async def _sheet(
             sheet.place(index, image_HWC)
             index += 1
     claims = _sheet_claims(faces)
-    content = await asyncio.to_thread(encode, sheet.image_HWC, format_, claims=claims)
+    content = await state_of(request)["pipeline"].assembled(
+        lambda: encode(sheet.image_HWC, format_, claims=claims), FORMATS[format_]
+    )
     headers = {
         "X-Seed": claims.seed,
         "X-Model": claims.model,

@@ -39,7 +39,7 @@ from service.openapi import (
 )
 from service.pacing import Work, in_order, insisting
 from service.params import MAX_SEED_LENGTH, FaceParams
-from service.pipeline import Face, Picture, complete
+from service.pipeline import Face, complete
 from service.provenance import Claims
 
 TILES_AT_ONCE = 2
@@ -83,6 +83,7 @@ def _seed_parameter(end: str, about: str) -> dict[str, Any]:
         ),
         SIZE_PARAMETER,
         MODEL_PARAMETER,
+        prefixes=("", "from_", "to_"),
     ),
     summary="A looping animation between two faces",
 )
@@ -103,7 +104,8 @@ async def morph(request: Request) -> Response:
             max_frames=state["settings"].max_frames,
         )
         start, end = (_face(one, params, served) for one in (params.start, params.end))
-        etag = _etag(start, end, params)
+        key = _key(start, end, params)
+        etag = state["pipeline"].etag(key)
         headers = _headers(start, end, params) | {"ETag": etag, "Cache-Control": FOREVER}
         known = matches(request.headers.get("if-none-match"), etag)
         if known or is_head(request):
@@ -113,9 +115,17 @@ async def morph(request: Request) -> Response:
                 del response.headers["Content-Length"]  # unknown: nothing was made
             return response
         await admit(request, _distinct(params.frames))
-        with BUDGET.spend(params.frames * params.size**2, state["telemetry"]):
-            film = _film(request, served, start, end, params)
-            picture = await while_connected(request, film)
+        seconds: dict[str, float] = {}
+
+        async def make() -> bytes:
+            with (
+                served.hold(),  # whoever waits for this may have come by another lease
+                BUDGET.spend(params.frames * params.size**2, state["telemetry"]),
+            ):
+                return await _film(request, served, start, end, params, seconds)
+
+        film = state["pipeline"].stored(key, make, seconds)
+        picture = await while_connected(request, film)
         return Response(picture.content, headers=headers | work_headers(picture))
 
 
@@ -130,10 +140,11 @@ def _distinct(frames: int) -> int:
     return frames // 2 + 1
 
 
-def _etag(start: Face, end: Face, params: MorphParams) -> str:
+def _key(start: Face, end: Face, params: MorphParams) -> str:
+    """Names the exact bytes."""
     version = animation_version(params.format)
     parts = ("morph", _PATH_VERSION, version, start.key, end.key, str(params.frames))
-    return f'"{sha256("|".join(parts).encode()).hexdigest()[:32]}"'
+    return sha256("|".join(parts).encode()).hexdigest()[:32]
 
 
 def _claims(start: Face, end: Face) -> Claims:
@@ -164,8 +175,13 @@ def _headers(start: Face, end: Face, params: MorphParams) -> dict[str, str]:
 
 
 async def _film(
-    request: Request, served: Served, start: Face, end: Face, params: MorphParams
-) -> Picture:
+    request: Request,
+    served: Served,
+    start: Face,
+    end: Face,
+    params: MorphParams,
+    seconds: dict[str, float],
+) -> bytes:
     pipeline = state_of(request)["pipeline"]
     ends = [
         (latent(f.seed, f.spec.latent_dim), f.spec.space.encode(f.labels)) for f in (start, end)
@@ -192,6 +208,9 @@ async def _film(
         there = [image_HWC async for image_HWC in frames]
     loop = [there[min(index, params.frames - index)] for index in range(params.frames)]
     rendered = time.perf_counter()
-    content = await asyncio.to_thread(animate, loop, params.format, claims=_claims(start, end))
-    seconds = {"frames": rendered - started, "encode": time.perf_counter() - rendered}
-    return Picture(content, "miss", seconds)
+    content = await pipeline.assembled(
+        lambda: animate(loop, params.format, claims=_claims(start, end)),
+        ANIMATION_FORMATS[params.format],
+    )
+    seconds |= {"frames": rendered - started, "encode": time.perf_counter() - rendered}
+    return content

@@ -95,6 +95,9 @@ function settled() {
   return ends;
 }
 
+/** The server makes up to 2^25 pixels of frames for one answer. */
+const mostPixels = (frames) => Math.floor(Math.sqrt(2 ** 25 / frames));
+
 async function play() {
   pending.abort();
   const mine = (pending = new AbortController());
@@ -102,7 +105,7 @@ async function play() {
   const frames = Number($("frames").value);
   bound.changed({ from, to, frames });
   for (const end of ["from", "to"]) include(end);
-  const { side, size } = rendition(from, roomIn($("screen")));
+  const { side, size } = rendition(from, roomIn($("screen")), mostPixels(frames));
   const url = morphUrl(from, to, { frames, size });
   playing = true;
   $("play").textContent = "Stop";

@@ -31,16 +31,17 @@ export function setSmooth(wanted) {
 }
 
 /**
- * For `room` CSS pixels: {side} in CSS pixels, {size} to ask of the server (none: its own).
+ * For `room` CSS pixels: {side} in CSS pixels, {size} to ask of the server (none: its own),
+ * at most `most`.
  * Whole pixels need at least two screen pixels each; below that they would waste the room, so
  * the server's Lanczos fills it exactly.
  */
-export function rendition(face, room) {
+export function rendition(face, room, most = MAX_SIZE) {
   const { resolution } = modelOf(face);
   const screen = Math.floor(room * devicePixelRatio);
   const whole = Math.floor(screen / resolution);
   if (whole >= 2 && !smooth && !isFine(face)) return { side: (whole * resolution) / devicePixelRatio };
-  const size = Math.min(Math.max(screen, MIN_SIZE), MAX_SIZE);
+  const size = Math.min(Math.max(screen, MIN_SIZE), MAX_SIZE, most);
   return { side: size / devicePixelRatio, size: size === resolution ? undefined : size };
 }
 

@@ -214,7 +214,7 @@ async def test_a_model_that_is_not_loaded_is_404(client, path):
 
 
 async def test_an_unknown_route_is_404(client):
-    for path in ("/nothing", "/v1/faces", "/static/nothing.js"):
+    for path in ("/nothing", "/v1/nothing", "/static/nothing.js"):
         problem(await client.get(path), 404, "not-found")
 
 

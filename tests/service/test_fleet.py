@@ -8,6 +8,7 @@ import pytest
 from fakes import FakeEngine, Gate, face_spec
 from serving import eventually, sample_of, serve
 
+from service.app import create_app
 from service.errors import SettingsError
 from service.fleet import Fleet
 from service.settings import Settings
@@ -122,10 +123,14 @@ async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):
 
 
 async def test_the_threads_of_replaced_models_end(tmp_path):
+    before = set(threading.enumerate())
     async with Folders(tmp_path, "fake-16").serve() as client:
         for _ in range(5):
             assert (await client.post(LOAD, headers=ADMIN)).status_code == 200
-        engines = lambda: [t for t in threading.enumerate() if t.name == "engine"]  # noqa: E731
+
+        def engines():
+            return [t for t in threading.enumerate() if t.name == "engine" and t not in before]
+
         await eventually(lambda: len(engines()) == 1)
 
 
@@ -201,3 +206,8 @@ async def test_the_reservoir_is_filled_while_nobody_asks(tmp_path):
         again = await client.get(f"/v1/faces/{seed}.png?{labels}")
         assert again.content == answers[0].content
         await eventually(lambda: sample("visage_reservoir_faces", model="fake-16") == 3)
+
+
+def test_a_folder_whose_name_fits_in_no_header_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match=r"'gesichter-für-alle'.*rename it"):
+        create_app(Settings(checkpoints=str(tmp_path / "gesichter-für-alle")), FakeEngine)

@@ -96,6 +96,11 @@ def test_a_model_without_attributes_has_empty_labels():
     ("attributes", "sentence"),
     [
         ([Attribute("Seed", ("a",), (1.0,))], "may not be called 'Seed'"),
+        ([Attribute("frames", ("a",), (1.0,))], "may not be called 'frames'"),
+        (
+            [Attribute("age", ("a",), (1.0,)), Attribute("from_Age", ("a",), (1.0,))],
+            "may not be called 'from_Age'",
+        ),
         ([Attribute("a", ("x",), (1.0,)), Attribute("A", ("x",), (1.0,))], "differ only by case"),
         ([Attribute("a", ("x", "X"), (0.5, 0.5))], "differ only by case"),
     ],

@@ -213,6 +213,19 @@ async def test_a_client_that_leaves_stops_the_rest():
         }
         await client._transport.app(scope, receive, send)
         assert sent[0]["status"] == 499
-        gate.open()
         await eventually(lambda: sample_of(client)("visage_queue_depth") == 0)
+        gate.open()
+        await eventually(lambda: sample_of(client)("visage_ready") == 1)
         assert len(engine.seen) <= 1
+
+
+async def test_the_same_morph_is_made_once():
+    engine = FakeEngine()
+    async with serve(lambda: engine) as client:
+        route = "/v1/morph?from=1&to=2&frames=8"
+        together = await asyncio.gather(*(client.get(route) for _ in range(3)))
+        again = await client.get(route)
+        assert {answer.content for answer in (*together, again)} == {again.content}
+        assert sorted(a.headers["X-Cache"] for a in together) == ["coalesced", "coalesced", "miss"]
+        assert again.headers["X-Cache"] == "hit"
+        assert len(engine.seen) == 5

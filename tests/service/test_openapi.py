@@ -21,7 +21,7 @@ async def test_the_attributes_of_the_loaded_model_are_parameters_of_every_pictur
     for path in ("/image", "/v1/faces/random", "/v1/faces/{seed}"):
         found = parameters(doc, path)
         assert found["gender"]["schema"] == {"type": "string", "enum": ["male", "female"]}
-        assert {"type": "integer"} in found["age"]["schema"]["anyOf"]
+        assert {"type": "integer", "minimum": 0} in found["age"]["schema"]["anyOf"]
         assert {"size", "format", "model"} <= set(found)
     assert "gender" not in parameters(doc, "/v1/models")
 
@@ -79,3 +79,17 @@ async def test_the_token_of_the_admin_routes_is_declared(client):
     doc = await document(client)
     assert doc["paths"]["/v1/admin/models/{name}/load"]["post"]["security"]
     assert doc["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+
+
+async def test_it_says_the_limits_of_this_server():
+    async with serve(max_items=7, max_frames=9) as client:
+        doc = await document(client)
+        again = await document(client)
+    assert doc == again
+    assert parameters(doc, "/v1/morph")["frames"]["schema"]["maximum"] == 9
+    assert "from_gender" in parameters(doc, "/v1/morph")
+    content = doc["paths"]["/v1/faces"]["post"]["requestBody"]["content"]["application/json"]
+    fields = content["schema"]["properties"]
+    assert fields["count"]["maximum"] == fields["seeds"]["maxItems"] == 7
+    assert fields["latents"]["items"]["minItems"] == 8
+    assert set(fields["labels"]["anyOf"][0]["properties"]) == {"gender", "age"}

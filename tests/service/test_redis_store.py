@@ -5,7 +5,7 @@ from serving import eventually
 
 from service.cache import Claim, PictureCache
 from service.redis_link import RedisLink
-from service.redis_store import RedisPictures
+from service.redis_store import MAX_BYTES, RedisPictures
 from service.telemetry import Telemetry
 
 PICTURE = bytes(range(256)) * 20
@@ -47,6 +47,14 @@ async def test_an_empty_picture_is_a_picture(replica):
     store = replica()
     await store.put("k", b"", Claim())
     assert await store.get_or_claim("k") == b""
+
+
+async def test_what_is_too_large_to_share_is_given_back(replica, valkey):
+    here, there = replica(), replica()
+    claim = await here.get_or_claim("k")
+    await here.put("k", bytes(MAX_BYTES + 1), claim)
+    assert valkey.inside.keys() == []
+    assert isinstance(await there.get_or_claim("k"), Claim)
 
 
 async def test_a_claim_is_released_by_its_owner_only(replica):

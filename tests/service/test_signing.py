@@ -185,3 +185,30 @@ async def test_a_signing_server_promises_the_pixels_and_not_the_bytes(c2pa, cert
         zipped = await client.post("/v1/faces", json={"seeds": [7], "format": "webp"})
         with zipfile.ZipFile(io.BytesIO(zipped.content)) as faces:
             manifest(c2pa, faces.read(faces.namelist()[0]), "image/webp")
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "media_type"),
+    [
+        ("/v1/morph?from=1&to=2&frames=4", None, "image/webp"),
+        ("/v1/morph?from=1&to=2&frames=4&format=apng", None, "image/png"),
+        ("/v1/faces", {"count": 3, "layout": "sheet", "format": "jpeg"}, "image/jpeg"),
+    ],
+)
+async def test_animations_and_sheets_are_signed_too(c2pa, certified, route, body, media_type):
+    chain, key = certified("P-256")
+    async with serve(c2pa_certificate=chain, c2pa_key=key) as client:
+        answer = await (client.post(route, json=body) if body else client.get(route))
+    assert answer.status_code == 200
+    manifest(c2pa, answer.content, media_type)
+    picture = Image.open(io.BytesIO(answer.content))
+    assert getattr(picture, "n_frames", 1) == (1 if body else 4)
+    picture.load()
+
+
+async def test_faces_of_latents_are_signed_in_their_zip(c2pa, certified):
+    chain, key = certified("P-256")
+    async with serve(c2pa_certificate=chain, c2pa_key=key) as client:
+        answer = await client.post("/v1/faces", json={"latents": [[0.5] * 8]})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as faces:
+        manifest(c2pa, faces.read(faces.namelist()[0]), "image/png")
