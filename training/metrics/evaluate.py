@@ -16,17 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import Attribute, Checkpoint, load_checkpoint, to_pixels
+from models import Checkpoint, load_checkpoint, to_pixels
 from training.dataset import Dataset
 from training.errors import EvaluationError
-from training.metrics.compare import PictureSet, measure
-from training.metrics.features import Advance, face_features
-from training.metrics.novelty import likely_sources
+from training.metrics.compare import measure
+from training.metrics.features import Advance
+from training.metrics.sets import SetBuilder, available_judges
 
 FORMAT_VERSION = 1
 FEWEST = 20  # samples below which no figure means anything
-NOVELTY_SAMPLES = 200  # each costs a look at one more training picture
-SOURCE_SIDE = 16  # pixels at which the likely source of a face is searched
 BATCH = 50
 
 Progress = Callable[[int, int], None]  # pictures looked at, of how many
@@ -38,14 +36,16 @@ def evaluate_checkpoint(
     *,
     samples: int = 500,
     seed: int = 0,
+    inception: Path | None = None,
     report: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measures `samples` uncurated pictures, seeds 0 … samples − 1, against real ones.
 
     `seed` decides which real pictures and which labels, drawn from the training set's
-    distribution. The result, also written to `report` as JSON, names checkpoint and data set and
-    lists the measures: name, generated, real (the baseline), samples, better, method.
+    distribution; `inception` is a file of Inception's weights. The result, also written to
+    `report` as JSON, names checkpoint and data set and lists the measures: name, generated, real
+    (the baseline), samples, better, method; and in `left_out` why others were not taken.
     Raises CheckpointError, DatasetError or EvaluationError.
     """
     checkpoint, dataset = load_checkpoint(checkpoint_folder), Dataset(archive)
@@ -54,11 +54,12 @@ def evaluate_checkpoint(
             f"{samples} samples cannot be measured against {archive}, which has {len(dataset)} "
             f"pictures: choose from {FEWEST} to half of that, with a larger archive if need be."
         )
+    judges = available_judges(inception)
     rng = np.random.default_rng(seed)
     index_NA = draw_labels(checkpoint, samples, rng)
     reference_N, held_out_N = np.split(rng.permutation(len(dataset))[: 2 * samples], 2)
-    looks = 3 * samples + 3 * min(samples, NOVELTY_SAMPLES)
-    build = _SetBuilder(dataset, checkpoint.config.resolution, _counter(looks, progress))
+    advance = _counter(judges.looks(samples), progress)
+    build = SetBuilder(dataset, checkpoint.config.resolution, judges, advance)
     generated = build.generated(generate(checkpoint, index_NA), index_NA, checkpoint.attributes)
     reference, held_out = build.real(reference_N), build.real(held_out_N)
 
@@ -80,8 +81,9 @@ def evaluate_checkpoint(
                 "method": figure.method,
             }
             for figure in of_generated
-            if figure.name in of_real  # the archive may lack an attribute of the checkpoint
+            if figure.name in of_real  # the archive may lack an attribute, or a label pictures
         ],
+        "left_out": judges.left_out,
     }
     if report is not None:
         _write(report, result)
@@ -96,7 +98,7 @@ def summary(result: Mapping[str, Any]) -> str:
         f"{m['name']:{width}}  {m['generated']:9.4g}{m['real']:9.4g}{m['samples']:9}  {m['better']}"
         for m in result["measures"]
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *result["left_out"]])
 
 
 def draw_labels(checkpoint: Checkpoint, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -133,57 +135,6 @@ def generate(checkpoint: Checkpoint, index_NA: NDArray[np.int64]) -> NDArray[np.
         )
         batches.append(to_pixels(generator(z_BZ, y_BL)).numpy())
     return np.concatenate(batches)
-
-
-class _SetBuilder:
-    """Looks at sets of pictures, and at the training pictures they may be copies of."""
-
-    def __init__(self, dataset: Dataset, resolution: int, advance: Advance) -> None:
-        self.dataset = dataset
-        self.training_MHWC = dataset.images(resolution)
-        self.small_MHWC = dataset.images(min(SOURCE_SIDE, resolution))
-        self.advance = advance
-        self.kept = dataset.archive.with_name(dataset.archive.name + ".cache") / "faces"
-
-    def real(self, rows_N: NDArray[np.int64]) -> PictureSet:
-        """Pictures of the archive."""
-        head = rows_N[:NOVELTY_SAMPLES]
-        sources = likely_sources(self.small_MHWC[head], self.small_MHWC, itself_N=head)
-        return PictureSet(
-            self.training_MHWC[rows_N],
-            self.dataset.index_NA[rows_N],
-            {attribute.name: attribute.values for attribute in self.dataset.attributes()},
-            face_features(self.training_MHWC[rows_N], advance=self.advance, folder=self.kept),
-            self._embedding_of(sources, folder=self.kept),
-        )
-
-    def generated(
-        self,
-        image_NHWC: NDArray[np.uint8],
-        index_NA: NDArray[np.int64],
-        attributes: tuple[Attribute, ...],
-    ) -> PictureSet:
-        """Pictures of a checkpoint."""
-        small = _shrink(image_NHWC[:NOVELTY_SAMPLES], self.small_MHWC.shape[1])
-        return PictureSet(
-            image_NHWC,
-            index_NA,
-            {attribute.name: attribute.values for attribute in attributes},
-            face_features(image_NHWC, advance=self.advance),
-            self._embedding_of(likely_sources(small, self.small_MHWC)),
-        )
-
-    def _embedding_of(
-        self, rows_M: NDArray[np.int64], folder: Path | None = None
-    ) -> NDArray[np.float64]:
-        pictures = self.training_MHWC[rows_M]
-        return face_features(pictures, advance=self.advance, folder=folder).embedding_NE
-
-
-def _shrink(image_NHWC: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    n, height, width, channels = image_NHWC.shape
-    blocks = image_NHWC.reshape(n, side, height // side, side, width // side, channels)
-    return blocks.mean(axis=(2, 4)).round().astype(np.uint8)
 
 
 def _counter(total: int, progress: Progress | None) -> Advance:

