@@ -1,0 +1,37 @@
+"""Checkpoints of random weights on disk, for servers that are tested for all but their faces."""
+
+import io
+from pathlib import Path
+
+import torch
+from PIL import Image
+from tiny_models import ATTRIBUTES, JOINT_PRIOR, tiny_generator
+
+from models import Generator, GeneratorConfig, save_checkpoint
+
+
+def write_tiny(folder: Path) -> Path:
+    """16 px: the engine takes next to no time."""
+    return _write(folder, tiny_generator())
+
+
+def write_slow(folder: Path) -> Path:
+    """64 px, and large enough that the engine is what limits a server, not HTTP."""
+    torch.manual_seed(0)
+    config = GeneratorConfig(64, 16, 5, 8, fmap_base=2048, fmap_max=64)
+    return _write(folder, Generator(config).eval().requires_grad_(False))
+
+
+def _write(folder: Path, generator: Generator) -> Path:
+    samples = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(samples, "PNG")
+    save_checkpoint(
+        folder,
+        generator=generator,
+        attributes=ATTRIBUTES,
+        joint_prior=JOINT_PRIOR,
+        provenance={"licence": "CC0-1.0"},
+        readme="# random weights",
+        samples_png=samples.getvalue(),
+    )
+    return folder
