@@ -13,7 +13,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY service service
 COPY training training
 COPY models models
-RUN pip install -c constraints.txt .
+RUN pip install -c constraints.txt '.[cpu]'
 
 FROM python:3.12.12-slim-bookworm
 LABEL org.opencontainers.image.title="Visage" \

@@ -49,11 +49,11 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e '.[cpu]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e '.[train,eval,c2pa,dev]'
+	$(PIP) -c constraints.txt -e '.[cpu,train,eval,c2pa,dev]'
 	touch $@ $(VENV)/.serve
 
 # The page is tested in Debian's Chromium; nothing is downloaded but by the system's own packager.

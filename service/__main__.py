@@ -73,9 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def load_engine(folder: Path) -> Engine:
         # Importing torch takes seconds; here, /healthz answers meanwhile.
-        from service.engine import TorchEngine
+        from service.engine import load_engine as load
 
-        return TorchEngine.load(folder, tile=settings.tile, threads=settings.inference_threads)
+        return load(
+            folder,
+            kind=settings.engine,
+            precision=settings.precision,
+            tile=settings.tile,
+            threads=settings.inference_threads,
+        )
 
     try:
         app = create_app(settings, load_engine)
@@ -112,7 +118,7 @@ def _listen(settings: Settings) -> socket.socket:
 def _explain(failure: BaseException) -> int:
     from models import CheckpointError
 
-    if isinstance(failure, CheckpointError):
+    if isinstance(failure, (CheckpointError, SettingsError)):
         return _refuse(str(failure))
     logging.getLogger("service").error("the engine could not start", exc_info=failure)
     return 1

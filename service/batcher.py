@@ -314,7 +314,7 @@ class Batcher:
                 if not engine.halve_tile():
                     raise
                 # Another tile, other last bits: what is stored would not come out the same.
-                self._tile = engine.tile
+                self._spec, self._tile = engine.spec, engine.tile
                 self._reservoir.clear()
                 log.warning("out of memory: tile halved", tile=engine.tile, error=str(error))
                 continue

@@ -1,103 +1,67 @@
-"""z_BZ, y_BL → uint8 image_BHWC: the only file here that knows torch and the models package.
+"""Checkpoint folder → an engine that computes its pictures, the best one that is installed.
 
-Knows nothing about HTTP, PNG or queues. Every picture is computed at one fixed batch shape, the
-tile: short batches are padded, long ones run tile after tile. Same shape, same kernels: so a
-row's bytes do not depend on its company (docs/decisions/0003-one-tile.md).
+These files alone know torch and the models package: this one, torch_engine and openvino_engine.
+None knows HTTP, PNG or queues.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from models import Checkpoint, CheckpointError, load_checkpoint, to_pixels
-from service.errors import EngineOutOfMemoryError
+from models import Checkpoint, CheckpointError, load_checkpoint
+from service.batcher import Engine
+from service.errors import SettingsError
 from service.labels import Attribute, AttributeSpace, ModelSpec
+from service.torch_engine import DEFAULT_TILE, TorchEngine
 
-WARM_UP_STEPS = 2
 
+def load_engine(
+    folder: Path,
+    *,
+    kind: str = "auto",
+    precision: str = "auto",
+    tile: int = DEFAULT_TILE,
+    threads: int,
+) -> Engine:
+    """The engine of a checkpoint: `openvino` where that is installed (`auto`), else `torch`.
 
-class TorchEngine:
-    """The folded generator of one checkpoint on the CPU, in float32 and channels_last."""
-
-    def __init__(self, checkpoint: Checkpoint, *, tile: int, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._generator = checkpoint.build().fold()
-        self._generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._spec = describe(checkpoint)
-        self._tile = tile
-        # A short batch leaves old rows behind as padding: rows do not see one another.
-        self._z_TZ = torch.zeros(tile, self._spec.latent_dim)
-        self._y_TL = torch.zeros(tile, self._spec.space.label_dim)
-        self._y_TL[:] = torch.from_numpy(
-            self._spec.space.encode({a.name: a.values[0] for a in checkpoint.attributes})
+    `precision`: auto, fp32 or bf16; `tile` is for torch alone. Which engine it is depends on what
+    is installed and on the CPU, never on a measurement: two starts on a busy machine would
+    measure differently, and make other bytes. Raises CheckpointError where the folder is no good,
+    SettingsError where an engine or a precision that is asked for cannot be had.
+    """
+    checkpoint = load_checkpoint(folder)
+    try:
+        spec = describe(checkpoint)
+    except ValueError as error:
+        raise CheckpointError(
+            f"checkpoint {folder} cannot be served ({error}): export it with other names"
+        ) from error
+    installed = find_spec("openvino") is not None
+    if kind == "openvino" and not installed:
+        raise SettingsError(
+            "VISAGE_ENGINE is openvino, which is not installed: pip install 'visage[cpu]'"
         )
+    if kind == "torch" or not installed:
+        if precision == "bf16":
+            raise SettingsError(
+                "VISAGE_PRECISION is bf16, which torch is not asked for here: "
+                "pip install 'visage[cpu]' and use VISAGE_ENGINE=openvino, or use fp32"
+            )
+        return TorchEngine(checkpoint, spec, tile=tile, threads=threads)
 
-    @classmethod
-    def load(cls, folder: Path, *, tile: int, threads: int) -> "TorchEngine":
-        """The engine for a checkpoint folder; CheckpointError where that is no good."""
-        checkpoint = load_checkpoint(folder)
-        try:
-            return cls(checkpoint, tile=tile, threads=threads)
-        except ValueError as error:
-            raise CheckpointError(
-                f"checkpoint {folder} cannot be served ({error}): export it with other names"
-            ) from error
+    from service.openvino_engine import OpenVinoEngine  # an optional dependency
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
-
-    @property
-    def tile(self) -> int:
-        return self._tile
-
-    @property
-    def weights_bytes(self) -> int:
-        return sum(p.nbytes for p in self._generator.parameters())
-
-    def warm_up(self) -> None:
-        """Run the tile until kernels are chosen and memory is laid out."""
-        for _ in range(WARM_UP_STEPS):
-            self._run_tile()
-
-    def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it."""
-        tiles = []
-        for start in range(0, len(z_BZ), self._tile):
-            z = torch.from_numpy(z_BZ[start : start + self._tile])
-            self._z_TZ[: len(z)] = z
-            self._y_TL[: len(z)] = torch.from_numpy(y_BL[start : start + self._tile])
-            try:
-                tiles.append(self._run_tile()[: len(z)].numpy())
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                raise EngineOutOfMemoryError(str(error)) from error
-            except RuntimeError as error:
-                # On a CPU torch has no class of its own for it.
-                if "can't allocate memory" not in str(error):
-                    raise
-                raise EngineOutOfMemoryError(str(error)) from error
-        return np.concatenate(tiles)
-
-    def halve_tile(self) -> bool:
-        """Need less memory from now on; False where the tile is one picture already."""
-        if self._tile == 1:
-            return False
-        self._tile //= 2
-        self._z_TZ = self._z_TZ[: self._tile].clone()
-        self._y_TL = self._y_TL[: self._tile].clone()
-        return True
-
-    @torch.inference_mode()
-    def _run_tile(self) -> Tensor:
-        y_TL = self._y_TL if self._spec.space.label_dim else None
-        return to_pixels(self._generator(self._z_TZ, y_TL))
+    try:
+        return OpenVinoEngine(checkpoint, spec, threads=threads, precision=precision)
+    except ValueError as error:
+        raise SettingsError(f"VISAGE_PRECISION is {precision}, but {error}") from error
 
 
 def describe(checkpoint: Checkpoint) -> ModelSpec:
-    """What the rest of the service needs to know of a checkpoint."""
+    """What the rest of the service needs to know of a checkpoint. ValueError: it cannot be served.
+
+    The engine says what it is itself.
+    """
     attributes = [Attribute(a.name, a.values, a.prior) for a in checkpoint.attributes]
     licence = checkpoint.provenance.get("licence")
     metrics = checkpoint.provenance.get("metrics")
@@ -109,5 +73,5 @@ def describe(checkpoint: Checkpoint) -> ModelSpec:
         space=AttributeSpace(attributes, checkpoint.joint_prior),
         licence=licence if isinstance(licence, str) else None,
         metrics=metrics if isinstance(metrics, dict) else {},
-        engine="torch cpu float32",
+        engine="",
     )

@@ -30,7 +30,6 @@ class Face:
     """A request made complete: everything its bytes depend on, before any work is done."""
 
     spec: ModelSpec
-    tile: int
     seed: Seed
     labels: Mapping[str, str]
     """A value for every attribute of the model."""
@@ -57,7 +56,7 @@ class Face:
         """Names the exact bytes."""
         return face_key(
             digest=self.spec.digest,
-            engine=f"{self.spec.engine} tile {self.tile}",
+            engine=self.spec.engine,
             encoder=encoder_version(picture_format(self.format)),
             seed=self.seed,
             labels=self.label_text,
@@ -81,7 +80,7 @@ def complete(params: FaceParams, served: Served) -> Face:
     spec = served.spec
     labels = spec.space.complete(params.given, params.seed.root.text)
     size = params.size or spec.resolution
-    return Face(spec, served.tile, params.seed, labels, size, params.format)
+    return Face(spec, params.seed, labels, size, params.format)
 
 
 def picture_format(format_: str) -> str:
@@ -150,7 +149,7 @@ class Pipeline:
         ready = served.reservoir.take(params.given)
         face = complete(params, served)
         if ready is not None and ready.image_HWC is not None:
-            face = Face(face.spec, face.tile, ready.seed, ready.labels, face.size, face.format)
+            face = Face(face.spec, ready.seed, ready.labels, face.size, face.format)
             content = await self._encoded(face, ready.image_HWC, seconds)
             return face, Picture(content, "hit", seconds)
         z_Z = latent(face.seed, face.spec.latent_dim)

@@ -56,11 +56,17 @@ class Settings(BaseSettings):
     default_model: str = Field(
         "", description="Name of the model that answers where none is named; empty: the first."
     )
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        "auto", description="What computes pictures; auto: OpenVINO where installed, else torch."
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="Of the computing; auto: bf16 where engine and CPU have it, else fp32."
+    )
     tile: int = Field(
         8,
         ge=1,
         le=1024,
-        description="Pictures computed in one step, always; another tile, other last bits.",
+        description="Pictures torch computes in one step, always; another tile, other last bits.",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="Threads for inference; 0: one per core of this process."
@@ -73,7 +79,7 @@ class Settings(BaseSettings):
         10.0, gt=0, le=600, description="Seconds a request may take before it is answered 504."
     )
     batch_wait: float = Field(
-        0.002, ge=0, le=1, description="Seconds to wait for company when a tile is not yet full."
+        0.0, ge=0, le=1, description="Seconds to wait for company when a batch is not yet full."
     )
     drain_grace: float = Field(
         20.0, ge=0, le=600, description="Seconds to finish accepted requests after SIGTERM."

@@ -31,7 +31,7 @@ def test_a_seed_is_the_same_bytes_across_calls_load_and_restart(server, start):
 
 
 def test_sigterm_finishes_what_was_accepted_and_exits_0(start):
-    server = start(tile=64).wait_ready()  # a step is long enough to be interrupted
+    server = start(engine="torch", tile=64).wait_ready()  # a step is long enough to be interrupted
     with ThreadPoolExecutor(16) as clients:
         answers = [clients.submit(server.client.get, "/image") for _ in range(16)]
         in_flight = "visage_requests_in_flight 17"  # the scrape itself is one
