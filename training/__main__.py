@@ -127,9 +127,24 @@ def evaluate_command(
     # Only this command needs the judges and their libraries.
     from training.metrics.evaluate import evaluate_checkpoint, summary
 
-    result = evaluate_checkpoint(
-        checkpoint, data, samples=samples, seed=seed, inception=inception, report=report
-    )
+    with Progress(
+        TextColumn("looking at pictures"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        result = evaluate_checkpoint(
+            checkpoint,
+            data,
+            samples=samples,
+            seed=seed,
+            inception=inception,
+            report=report,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     console.print(summary(result), highlight=False, soft_wrap=True, markup=False)
 
 

@@ -107,6 +107,24 @@ def test_a_better_one_takes_its_place(
     assert [int(p.name) for p in list_snapshots(run)] == [240, 200]
 
 
+def test_a_resumed_run_remembers_its_best(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([5.0, 3.0, 4.0, 6.0, 7.0, 8.0])
+    monkeypatch.setattr(
+        training.trainer, "quick_figures", lambda *_: {"swd": next(left), "diversity": 1.0}
+    )
+    run, console = tmp_path / "run", Console(quiet=True)
+    half = dataclasses.replace(
+        CONFIG, schedule=dataclasses.replace(CONFIG.schedule, total_kimg=0.12)
+    )
+    train(half, dataset, run, device=CPU, console=console)
+    (run / "best.json").unlink()
+    train(CONFIG, dataset, run, device=CPU, resume=True, console=console)
+    assert json.loads((run / "best.json").read_text())["images_seen"] == 96
+    assert [int(p.name) for p in list_snapshots(run)] == [240, 200, 96]
+
+
 def test_labels_as_far_as_they_are_ramped_steer_what_is_measured(dataset: Dataset) -> None:
     config = dataclasses.replace(CONFIG, conditioning=ConditioningConfig(ramp_kimg=0.1))
     state = TrainingState.initial(config, config.network.generator(5), CPU)

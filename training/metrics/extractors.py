@@ -92,7 +92,7 @@ def available_extractors(inception: Path | None = None) -> tuple[list[Extractor]
         extractors.append(
             Extractor(
                 "Inception features",
-                f"Inception v3 {digest(inception)}, 2048 numbers, 299 px bilinear",
+                f"Inception v3 {digest(inception)}, 2048 numbers, 299 px TensorFlow-1 bilinear",
                 weights,
                 digest(inception),
                 inception_features,

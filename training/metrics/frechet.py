@@ -13,9 +13,10 @@ from training.errors import EvaluationError
 def frechet_distance(a_NE: NDArray[np.floating], b_ME: NDArray[np.floating]) -> float:
     """|mean difference|² + trace(Σa + Σb − 2 (Σa Σb)^½), in float64; never negative.
 
-    The root is taken through two symmetric eigenproblems, which also hold where a covariance is
-    singular, as it is with fewer pictures than features. Raises EvaluationError for sets that
-    have fewer than two members, differ in length of features or are not finite.
+    With factors Fᵀ F = Σ, which QR gives, the trace of the root is the sum of the singular values
+    of Fa Fbᵀ. So no root of a matrix is taken, and singular covariances, as of fewer pictures than
+    features, need no care. Raises EvaluationError for sets that have fewer than two members, differ
+    in length of features or are not finite.
     """
     for features in (a_NE, b_ME):
         if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
@@ -28,22 +29,18 @@ def frechet_distance(a_NE: NDArray[np.floating], b_ME: NDArray[np.floating]) -> 
             f"Features of length {a_NE.shape[1]} and {b_ME.shape[1]} are of two extractors: use "
             "the same for both sets."
         )
-    a_NE, b_ME = a_NE.astype(np.float64), b_ME.astype(np.float64)
-    mean_difference_E = a_NE.mean(axis=0) - b_ME.mean(axis=0)
-    covariance_a = np.atleast_2d(np.cov(a_NE, rowvar=False))
-    covariance_b = np.atleast_2d(np.cov(b_ME, rowvar=False))
-    root_a = _symmetric_root(covariance_a)
-    product = root_a @ covariance_b @ root_a  # has the eigenvalues of Σa Σb, and is symmetric
-    eigenvalues = np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)
+    mean_difference_E = a_NE.mean(axis=0, dtype=np.float64) - b_ME.mean(axis=0, dtype=np.float64)
+    factor_a, factor_b = _covariance_factor(a_NE), _covariance_factor(b_ME)
     distance = (
         mean_difference_E @ mean_difference_E
-        + np.trace(covariance_a)
-        + np.trace(covariance_b)
-        - 2 * np.sqrt(eigenvalues).sum()
+        + (factor_a**2).sum()
+        + (factor_b**2).sum()
+        - 2 * np.linalg.svd(factor_a @ factor_b.T, compute_uv=False).sum()
     )
     return max(float(distance), 0.0)
 
 
-def _symmetric_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(eigenvalues.clip(min=0))) @ vectors.T
+def _covariance_factor(point_NE: NDArray[np.floating]) -> NDArray[np.float64]:
+    """F with Fᵀ F the covariance, at most E rows."""
+    centred_NE = point_NE - point_NE.mean(axis=0, dtype=np.float64)
+    return np.linalg.qr(centred_NE, mode="r") / np.sqrt(len(point_NE) - 1)

@@ -1,9 +1,9 @@
 """Inception v3 as the Fréchet inception distance uses it: pictures → 2048 numbers each.
 
 The network of Szegedy et al. (arXiv 1512.00567) in the variant of the original FID (Heusel et al.,
-arXiv 1706.08500): 1008 classes; average pools that do not count their padding, and a maximum pool
-in the last block. The weights are the user's own: a PyTorch state dict with the names of
-`pt_inception-2015-12-05`. It knows nothing of measures.
+arXiv 1706.08500): 1008 classes; average pools that do not count their padding, a maximum pool in
+the last block, and TensorFlow 1's way to resize pictures. The weights are the user's own: a PyTorch
+state dict with the names of `pt_inception-2015-12-05`. It knows nothing of measures.
 """
 
 from collections.abc import Iterator
@@ -157,8 +157,8 @@ def load_inception(path: Path) -> Weights:
 @torch.inference_mode()
 def inception_features(weights: Weights, image_NCHW: Tensor) -> Tensor:
     """Means of the last feature maps, [N, 2048], of pictures in 0 … 1 of any size."""
-    x = F.interpolate(image_NCHW, (SIDE, SIDE), mode="bilinear", align_corners=False)
-    x = (2 * x - 1).contiguous(memory_format=torch.channels_last)
+    x = resize_as_tensorflow(resize_as_tensorflow(image_NCHW, axis=2), axis=3)
+    x = ((x * 255 - 128) / 128).contiguous(memory_format=torch.channels_last)
     for convolution, pooled in STEM:
         x = _convolve(x, weights, "", convolution)
         x = F.max_pool2d(x, 3, 2) if pooled else x
@@ -166,6 +166,17 @@ def inception_features(weights: Weights, image_NCHW: Tensor) -> Tensor:
         parts = [_branch(x, weights, block.name, branch) for branch in block.branches]
         x = torch.cat([*parts, _pool(x, weights, block)], dim=1)
     return x.mean(dim=(2, 3))
+
+
+def resize_as_tensorflow(x: Tensor, axis: int) -> Tensor:
+    """Bilinear to 299 px along an axis, from corners of pixels, not centres, as TensorFlow 1."""
+    size = x.shape[axis]
+    position = torch.arange(SIDE) * (size / SIDE)
+    low = position.floor().long()
+    high = (low + 1).clamp(max=size - 1)
+    shape = [SIDE if axis == i else 1 for i in range(x.ndim)]
+    between = (position - low).reshape(shape)
+    return torch.lerp(x.index_select(axis, low), x.index_select(axis, high), between)
 
 
 def _branch(x: Tensor, weights: Weights, block: str, branch: Branch) -> Tensor:

@@ -13,7 +13,12 @@ from training.errors import EvaluationError
 from training.metrics import inception as inception_module
 from training.metrics.extractors import EFFICIENTNET_PACKAGE, available_extractors
 from training.metrics.extras import missing
-from training.metrics.inception import inception_features, inception_shapes, load_inception
+from training.metrics.inception import (
+    inception_features,
+    inception_shapes,
+    load_inception,
+    resize_as_tensorflow,
+)
 from training.metrics.weights import read_weights
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
@@ -74,6 +79,15 @@ def test_the_last_block_takes_maxima_and_pads_are_not_counted(
     monkeypatch.setattr(inception_module.F, "avg_pool2d", average)
     inception_features(load_inception(inception_file), torch.rand(1, 3, 75, 75))
     assert pools == [False] * 8  # of nine blocks that keep their size
+
+
+def test_pictures_are_enlarged_from_their_corner() -> None:
+    row = resize_as_tensorflow(torch.tensor([[0.0, 1.0, 4.0]]), axis=1)[0]
+    position = torch.arange(299) * 3 / 299
+    expected = torch.where(position < 1, position, (1 + 3 * (position - 1)).clamp(max=4))
+    assert torch.allclose(row, expected, atol=1e-5)
+    same = torch.rand(1, 1, 2, 299)
+    assert torch.equal(resize_as_tensorflow(same, axis=3), same)
 
 
 def test_an_imagenet_inception_is_another_network(tmp_path: Path) -> None:
