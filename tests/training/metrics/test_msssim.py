@@ -43,7 +43,7 @@ def by_torchmetrics(a_NHWC: np.ndarray, b_NHWC: np.ndarray) -> np.ndarray:
 
 
 def test_agrees_with_torchmetrics() -> None:
-    a, b = smooth(0, side=192), smooth(1, side=192)
+    a, b = smooth(0, n=1, side=192), smooth(1, n=1, side=192)
     assert ms_ssim(a, b) == pytest.approx(by_torchmetrics(a, b), rel=1e-6)
 
 

@@ -116,7 +116,7 @@ def test_brightness_and_contrast_of_the_whole_set_are_not_seen() -> None:
 
 
 def test_order_of_the_pictures_hardly_matters() -> None:
-    image_NHWC = pictures(0, n=64)
+    image_NHWC = pictures(0, n=32)
     shuffled = sliced_wasserstein(image_NHWC, image_NHWC[::-1])
     assert 3 * shuffled[32] < sliced_wasserstein(image_NHWC, blurred(image_NHWC, 1))[32]
 
