@@ -271,13 +271,14 @@ class Batcher:
     def _run_batch(self, engine: Engine, batch: list[Entry]) -> None:
         model = engine.spec.name
         z_BZ, y_BL = np.stack([e.z for e in batch]), np.stack([e.y for e in batch])
+        taken = time.monotonic()
         with self._device:
             started = time.monotonic()
             image_BHWC = self._generate(engine, z_BZ, y_BL)
             seconds = time.monotonic() - started
         self._telemetry.inference.labels(model).observe(seconds)
-        # A short batch takes as long as a full one.
-        pace = seconds / max(engine.tile, len(batch))
+        # A short batch takes as long as a full one, and other models on the device have their turn.
+        pace = (time.monotonic() - taken) / max(engine.tile, len(batch))
         self._pace = PACE_MEMORY * self._pace + (1 - PACE_MEMORY) * pace if self._pace else pace
         self._queue.set_pace(self._pace)
         images = {id(entry): image for entry, image in zip(batch, image_BHWC, strict=True)}

@@ -2,7 +2,7 @@
 
 Knows nothing about HTTP or engines. Each entry has a deadline. One whose caller has gone
 leaves the queue at once; one whose deadline has passed is never handed out: neither costs
-the engine anything. Who could not be served within the deadline is refused on arrival.
+the engine anything. Who might not be served within the deadline is refused on arrival.
 """
 
 import asyncio
@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 
 from service.errors import DeadlineError, DrainingError, QueueFullError, VisageError
 from service.telemetry import Telemetry
+
+WAITING_SHARE = 0.5
+"""Of the time until the deadline, what the queue may take by its estimate. The rest is for the
+batch under way, for encoding, and for an engine that grows slower than it was lately."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +155,12 @@ class RequestQueue:
                     retry_after=max(1, math.ceil(len(self._entries) * self._seconds_per_entry / 2)),
                 )
             seconds = len(self._entries) * self._seconds_per_entry
-            if seconds > entry.deadline - entry.queued_at:
+            if seconds > WAITING_SHARE * (entry.deadline - entry.queued_at):
                 self._telemetry.requests_rejected.labels(reason="deadline").inc()
                 raise QueueFullError(
                     f"{len(self._entries)} requests are waiting already, which will take "
-                    f"{seconds:.1f} seconds, longer than a request may; try again later.",
+                    f"{seconds:.1f} seconds, too long to be sure of an answer in time; "
+                    "try again later.",
                     retry_after=max(1, math.ceil(seconds / 2)),
                 )
             self._entries.append(entry)

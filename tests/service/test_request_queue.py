@@ -175,6 +175,18 @@ async def test_who_could_not_be_served_in_time_is_refused_on_arrival():
         task.cancel()
 
 
+async def test_the_queue_may_take_half_of_the_time_until_the_deadline():
+    """The rest is for the batch under way, for encoding and for an engine that has slowed down."""
+    queue = RequestQueue(100, Telemetry())
+    queue.set_pace(3.0)
+    first = await waiting(queue, 1, seconds=5)
+    with pytest.raises(QueueFullError, match=r"3\.0 seconds"):
+        await queue.submit(Z, Z, deadline=time.monotonic() + 5)
+    second = await waiting(queue, 1, seconds=7)
+    for task in first + second:
+        task.cancel()
+
+
 async def test_patience_and_nudges_end_a_take_that_finds_nothing(queue):
     assert queue.take(4, patience=0.01) is None
     taken = asyncio.create_task(asyncio.to_thread(queue.take, 4))
