@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import VisageError
 from service.problems import problem_response
+from service.telemetry import REQUEST_ID
 
 log = structlog.get_logger("service.middleware")
 
@@ -53,6 +54,7 @@ class EdgeMiddleware:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        scope[REQUEST_ID] = request_id
         method = scope["method"]
         preflight = method == "OPTIONS" and "access-control-request-method" in headers
         if method == "HEAD":

@@ -28,6 +28,8 @@ SECONDS = (
 )  # fmt: skip
 SHORT_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every series doubles each scrape for nothing
+REQUEST_ID = "visage.request_id"
+"""Key in the ASGI scope: what the request is called in the log, once somebody has named it."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -175,6 +177,7 @@ class TelemetryMiddleware:
             if self._log is not None:
                 self._log.info(
                     "request",
+                    request_id=scope.get(REQUEST_ID),
                     method=method,
                     route=route,
                     path=scope["path"],

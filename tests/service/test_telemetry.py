@@ -58,11 +58,12 @@ def test_console_logs_are_for_people():
 async def test_the_access_log_is_a_setting(setting, lines):
     async with serve(access_log=setting) as client:
         with capture_logs() as logs:
-            await client.get("/v1/faces/7.png")
+            answer = await client.get("/v1/faces/7.png")
     requests = [line for line in logs if line["event"] == "request"]
     assert len(requests) == lines
     for line in requests:
         assert (line["route"], line["code"]) == ("/v1/faces/{seed}", 200)
+        assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
 async def test_openmetrics_are_spoken_to_those_who_ask(client: httpx.AsyncClient):
