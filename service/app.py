@@ -118,7 +118,12 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
     def openapi() -> dict[str, Any]:
         specs = [spec for spec, _ in fleet.specs()] if fleet.ready else []
         return openapi_document(
-            app, specs, max_items=settings.max_items, max_frames=settings.max_frames
+            app,
+            specs,
+            max_items=settings.max_items,
+            max_frames=settings.max_frames,
+            api_keys=bool(settings.api_keys),
+            api_key_required=settings.api_key_required,
         )
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -45,13 +45,18 @@ def is_head(request: Request) -> bool:
     return HEAD_FLAG in request.scope
 
 
+def identify(request: Request) -> str:
+    """Who asks: UnauthorizedError for strangers, before anything is read or said to them."""
+    return state_of(request)["clients"].identify(request.scope)
+
+
 async def admit(request: Request, pictures: int = 1) -> None:
     """Let a request for so many pictures in, at its client's cost.
 
     Raises UnauthorizedError, RateLimitedError or TooLargeError. The quota goes with every answer.
     """
     state = state_of(request)
-    client = state["clients"].identify(request.scope)
+    client = identify(request)
     if state["limiter"] is None:
         return
     headers = await state["limiter"].check(client, pictures)

@@ -21,6 +21,8 @@ from service.params import RESERVED
 _RANGE = re.compile(r"([0-9]{1,9})\s*[-–]\s*([0-9]{1,9})")
 _FROM = re.compile(r"([0-9]{1,9})\s*\+")
 _NUMBER = re.compile(r"[0-9]{1,9}")
+MAX_NUMBER = 10**9 - 1
+"""The greatest number that is looked for in the ranges."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ _LABELS_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": _TEX
 _SEED_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "minLength": 1, "maxLength": MAX_SEED_LENGTH},
-        {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
+        # 2^64 - 1 is 2^64 to whoever reads numbers as floats.
+        {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**64},
     ]
 }
 Whole = Annotated[int, BeforeValidator(_whole)]

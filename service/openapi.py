@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.answers import ProblemAnswer
-from service.labels import Attribute, ModelSpec
+from service.labels import MAX_NUMBER, Attribute, ModelSpec
 from service.many_params import narrowed
 from service.params import ALIASES, FORMATS, MAX_SEED_LENGTH, MAX_SIZE, MIN_SIZE
 from service.problems import MEDIA_TYPE
@@ -88,6 +88,12 @@ SEED_PATH_PARAMETER = {
         "variation": {"value": "7~3.webp"},
     },
 }
+API_KEY = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-API-Key",
+    "description": "One of VISAGE_API_KEYS.",
+}
 _HEADERS = {
     "X-Seed": "The seed, percent-encoded.",
     "X-Model": "name@digest12 of the model.",
@@ -146,9 +152,18 @@ def picture_operation(
 
 
 def openapi_document(
-    app: FastAPI, specs: Sequence[ModelSpec], *, max_items: int, max_frames: int
+    app: FastAPI,
+    specs: Sequence[ModelSpec],
+    *,
+    max_items: int,
+    max_frames: int,
+    api_keys: bool = False,
+    api_key_required: bool = False,
 ) -> dict[str, Any]:
-    """The whole document, with the attributes of the models `specs` and this server's limits."""
+    """The whole document, with the attributes of the models `specs` and this server's limits.
+
+    `api_keys`: whether it has any, which pictures then may need.
+    """
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -172,6 +187,8 @@ def openapi_document(
                 for prefix in prefixes
                 for name, schema in attributes.items()
             ]
+    if api_keys:
+        _declare_api_key(document, required=api_key_required)
     body = document["paths"]["/v1/faces"]["post"]["requestBody"]["content"]["application/json"]
     # FastAPI merges what routes say and keeps their dicts: the shared one stays as it is.
     document["paths"]["/v1/faces"]["post"]["requestBody"] = {
@@ -189,6 +206,15 @@ def openapi_document(
         },
     }
     return document
+
+
+def _declare_api_key(document: dict[str, Any], *, required: bool) -> None:
+    """On every operation that can be refused for it, and has no other credentials."""
+    document["components"].setdefault("securitySchemes", {})["ApiKey"] = API_KEY
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "401" in operation["responses"] and "security" not in operation:
+                operation["security"] = [*([] if required else [{}]), {"ApiKey": []}]
 
 
 def _attributes(specs: Sequence[ModelSpec]) -> dict[str, list[Attribute]]:
@@ -212,7 +238,8 @@ def _values_schema(attributes: Sequence[Attribute]) -> dict[str, Any]:
     values = list(dict.fromkeys(value for a in attributes for value in a.values))
     if any(a.find("1") is not None and "1" not in a.values for a in attributes):
         # Ranges may end; the values then go first, and the answer to others lists them.
-        return {"anyOf": [{"type": "string", "enum": values}, {"type": "integer", "minimum": 0}]}
+        number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+        return {"anyOf": [{"type": "string", "enum": values}, number]}
     return {"type": "string", "enum": values}
 
 

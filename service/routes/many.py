@@ -20,7 +20,7 @@ from service.bodies import read_body
 from service.budget import BUDGET
 from service.encoder import encode, resample
 from service.errors import QueueFullError, TooLargeError
-from service.exchange import admit, disposition, lease, state_of, while_connected
+from service.exchange import admit, disposition, identify, lease, state_of, while_connected
 from service.fleet import Served
 from service.labels import label_text
 from service.latents import latent
@@ -60,6 +60,7 @@ T = TypeVar("T")
 )
 async def many_faces(request: Request) -> Response:
     """By seeds, by number, or by latent vectors. A zip whose transfer ended well is complete."""
+    identify(request)
     many = _parse(await read_body(request, ["application/json"], holds="a JSON object"))
     state = state_of(request)
     async with AsyncExitStack() as stack:

@@ -18,6 +18,7 @@ from service.exchange import (
     FOREVER,
     admit,
     disposition,
+    identify,
     is_head,
     lease,
     matches,
@@ -93,6 +94,7 @@ async def morph(request: Request) -> Response:
     An attribute counts for both ends, or with `from_` or `to_` before its name for one of them. As
     cacheable as the faces at its ends, and 304 before any work.
     """
+    identify(request)
     state = state_of(request)
     query = request.query_params.multi_items()
     model = next((text.strip() for name, text in query if name.casefold() == "model"), None)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.bodies import read_body
 from service.errors import InvalidParameter, UnknownModelError
-from service.exchange import admit, lease, state_of, while_connected
+from service.exchange import admit, identify, lease, state_of, while_connected
 from service.fleet import Served
 from service.openapi import problems
 from service.params import MAX_SIZE, MIN_SIZE, FaceParams, Seed
@@ -60,6 +60,7 @@ class VerificationAnswer(BaseModel):
 async def verify(request: Request) -> VerificationAnswer:
     """`reproduced`: this server makes the very same pixels from what the picture claims;
     `claims_only`: it claims so, which could not be confirmed; `unknown`: it claims nothing."""
+    identify(request)
     content = await read_body(request, MEDIA_TYPES, holds="the bytes of a picture")
     await admit(request)
 

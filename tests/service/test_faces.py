@@ -154,6 +154,18 @@ async def test_keys_are_asked_for_where_they_are_required():
         assert (await client.get("/image", headers={"X-API-Key": "beta"})).status_code == 200
 
 
+async def test_strangers_are_told_nothing_but_that_a_key_is_needed():
+    """Neither which models there are nor what is wrong with a body."""
+    async with serve(api_keys="alpha", api_key_required=True) as client:
+        answers = [
+            await client.get("/v1/morph?from=1&to=2&model=nobody"),
+            await client.get("/v1/faces/7.png?model=nobody"),
+            await client.post("/v1/faces", content=b"no json"),
+            await client.post("/v1/verify"),
+        ]
+    assert [answer.status_code for answer in answers] == [401] * 4
+
+
 @given(
     batches=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=9), min_size=1, max_size=4)
 )

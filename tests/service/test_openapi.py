@@ -21,7 +21,8 @@ async def test_the_attributes_of_the_loaded_model_are_parameters_of_every_pictur
     for path in ("/image", "/v1/faces/random", "/v1/faces/{seed}"):
         found = parameters(doc, path)
         assert found["gender"]["schema"] == {"type": "string", "enum": ["male", "female"]}
-        assert {"type": "integer", "minimum": 0} in found["age"]["schema"]["anyOf"]
+        number = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+        assert number in found["age"]["schema"]["anyOf"]
         assert {"size", "format", "model"} <= set(found)
     assert "gender" not in parameters(doc, "/v1/models")
 
@@ -93,3 +94,28 @@ async def test_it_says_the_limits_of_this_server():
     assert fields["count"]["maximum"] == fields["seeds"]["maxItems"] == 7
     assert fields["latents"]["items"]["minItems"] == 8
     assert set(fields["labels"]["anyOf"][0]["properties"]) == {"gender", "age"}
+
+
+async def test_keys_are_declared_where_the_server_has_some():
+    key = {"ApiKey": []}
+    for settings, security in [
+        ({}, None),
+        ({"api_keys": "alpha"}, [{}, key]),
+        ({"api_keys": "alpha", "api_key_required": True}, [key]),
+    ]:
+        async with serve(**settings) as client:
+            doc = await document(client)
+        found = {
+            path: operation.get("security")
+            for path, operations in doc["paths"].items()
+            for operation in operations.values()
+        }
+        assert found.pop("/v1/admin/models/{name}/load") == [{"HTTPBearer": []}]
+        pictures = {"/image", "/v1/faces", "/v1/faces/random", "/v1/faces/{seed}"}
+        pictures |= {"/v1/morph", "/v1/verify"}
+        assert {path for path in found if found[path] is not None} == (
+            pictures if security else set()
+        )
+        assert all(found[path] == security for path in pictures)
+        schemes = doc["components"]["securitySchemes"]
+        assert ("ApiKey" in schemes) == (security is not None)
