@@ -159,6 +159,9 @@ def export_command(
     evaluation: Annotated[
         Path | None, typer.Option(help="JSON of `evaluate`, for the model card.")
     ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best moment so far instead of the newest.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="fp16 or fp32, of the stored weights.")] = "fp16",
 ) -> None:
     """Write the averaged generator as a checkpoint that the service loads."""
@@ -171,6 +174,7 @@ def export_command(
         dataset=Dataset(data),
         licence=licence,
         evaluation=evaluation,
+        best=best,
         dtype=torch.float16 if precision == "fp16" else torch.float32,
     )
     console.print(f"{checkpoint}: {saved.name}@{saved.digest[:12]}", highlight=False)

@@ -1,4 +1,4 @@
-"""A run's newest snapshot (+ its evaluation) → a checkpoint that the service can load.
+"""A run's newest or best snapshot (+ its evaluation) → a checkpoint that the service can load.
 
 Exports the averaged generator with provenance, model card and uncurated pictures. Knows nothing
 about how the run was trained beyond what its folder says.
@@ -21,6 +21,7 @@ from training.errors import ConfigError, SnapshotError
 from training.files import write_files
 from training.gallery import model_exhibits, render, run_exhibits
 from training.grids import grid, png_bytes
+from training.run_folder import best_snapshot
 from training.schedule import phase_at
 from training.snapshot import Snapshot, load_newest
 
@@ -36,14 +37,15 @@ def export(
     dataset: Dataset,
     licence: str,
     evaluation: Path | None = None,
+    best: bool = False,
     dtype: torch.dtype = torch.float16,
 ) -> Checkpoint:
-    """Write the checkpoint `folder` from the run's newest whole snapshot.
+    """Write the checkpoint `folder` from the run's newest whole snapshot, or the `best` one.
 
     Raises SnapshotError where there is none or it has not grown to full resolution, ConfigError
     for an unreadable evaluation, CheckpointError where the folder cannot be written.
     """
-    snapshot, _ = load_newest(run)
+    snapshot = best_snapshot(run) if best else load_newest(run)[0]
     check_grown(run, snapshot, config)
     generator = averaged_generator(snapshot, config, dataset.label_dim)
     attributes, joint_prior = dataset.attributes(), dataset.joint_prior()

@@ -13,7 +13,13 @@ from rich.console import Console
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
-from training.snapshot import Snapshot, list_snapshots, load_newest, snapshot_folder
+from training.snapshot import (
+    Snapshot,
+    list_snapshots,
+    load_newest,
+    load_snapshot,
+    snapshot_folder,
+)
 
 CONFIG, DATASET, BEST = "config.json", "dataset.json", "best.json"
 
@@ -92,6 +98,19 @@ def write_best(run: Path, best: Best | None) -> None:
         return
     folder = snapshot_folder(run, best.images_seen).relative_to(run)
     _write(run / BEST, {**asdict(best), "snapshot": str(folder)})
+
+
+def best_snapshot(run: Path) -> Snapshot:
+    """The best moment so far. Raises SnapshotError where none was measured, or it is damaged."""
+    try:
+        folder = run / json.loads((run / BEST).read_text(encoding="utf-8"))["snapshot"]
+    except FileNotFoundError as error:
+        raise SnapshotError(
+            f"{run} has no {BEST}: no figure was taken at full resolution yet; take the newest"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SnapshotError(f"{run / BEST} cannot be read ({error}): take the newest") from error
+    return load_snapshot(folder)
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:

@@ -20,8 +20,9 @@ from training.errors import SnapshotError
 from training.export import export
 from training.grids import cells, grid
 from training.presets import smoke_16
+from training.run_folder import Best, write_best
 from training.run_pictures import run_pictures
-from training.snapshot import Snapshot, save_snapshot
+from training.snapshot import Snapshot, load_newest, save_snapshot
 from training.state import TrainingState
 
 NETWORK = NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8)
@@ -108,3 +109,17 @@ def test_a_run_that_has_not_grown_shows_its_history_only(tmp_path: Path) -> None
     assert "has only reached" in missing[0]
     with pytest.raises(SnapshotError, match="has only reached"):
         export(tmp_path / "run", tmp_path / "c", config=CONFIG, dataset=dataset, licence="Free")
+
+
+def test_the_best_moment_is_exported_where_it_is_asked_for(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "noise.zip"))
+    run = tmp_path / "run"
+    write_run(run, dataset, 10_000)
+    written = {"config": CONFIG, "dataset": dataset, "licence": "Free"}
+    with pytest.raises(SnapshotError, match=r"has no best\.json"):
+        export(run, tmp_path / "c", best=True, **written)
+    save_snapshot(run, Snapshot(12_000, 2, load_newest(run)[0].tensors, {}), keep=2)
+    write_best(run, Best(10_000, "swd", 5.0))
+    for best, expected in ((True, 10_000), (False, 12_000)):
+        saved = export(run, tmp_path / "c", best=best, **written)
+        assert saved.provenance["images_seen"] == expected
