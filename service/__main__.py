@@ -4,11 +4,13 @@ Exit codes: 0 after a drained stop, 1 when the engine could not start for a reas
 2 for settings, addresses and checkpoints that are not usable (one sentence on stderr).
 """
 
+import asyncio
 import logging
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -20,6 +22,9 @@ from service.errors import SettingsError
 from service.fleet import Fleet
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
+
+LAST_WORDS = 0.5
+"""Seconds for requests that are on their way on open connections when the server stops."""
 
 log = structlog.get_logger("service")
 
@@ -49,11 +54,51 @@ class DrainingServer(uvicorn.Server):
             log.info("draining", grace=self._grace)
             self._drain_until = time.monotonic() + self._grace
             self._fleet.drain()
+            self._part_with_clients()
         self.should_exit |= self._fleet.start_failure is not None
         if self._drain_until is not None:
             overdue = time.monotonic() >= self._drain_until
             self.should_exit |= overdue or self._fleet.join(0)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody new in, answer who is in already, then stop as uvicorn does.
+
+        uvicorn closes every connection that has not asked yet, though its request may be under way.
+        """
+        listeners = [listener.dup() for listener in sockets or []]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            await self._accept_the_last(listener)
+        for _ in range(round(LAST_WORDS / 0.01)):
+            if not self.server_state.connections or self.force_exit:
+                break
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+    async def _accept_the_last(self, listener: socket.socket) -> None:
+        """Close it without those whom the system let in while we were busy: it would reset them."""
+        waiting = []
+        listener.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                waiting.append(listener.accept()[0])
+        listener.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What uvicorn makes for every connection."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    def _part_with_clients(self) -> None:
+        """From now on each answer ends its connection: the next one leads to another server."""
+        close = (b"connection", b"close")
+        self.config.encoded_headers.append(close)
+        self.server_state.default_headers.append(close)  # this very list is every answer's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -43,8 +43,8 @@ class RunningServer:
         return [json.loads(line) for line in lines]
 
     def wait_ready(self) -> "RunningServer":
-        self._wait_for("ready")
-        self.url = self._wait_for("listening")["url"]
+        self.wait_for("ready")
+        self.url = self.wait_for("listening")["url"]
         self.client = httpx.Client(base_url=self.url, timeout=120)
         return self
 
@@ -66,7 +66,8 @@ class RunningServer:
         _, stderr = self.process.communicate(timeout=120)
         return self.process.returncode, stderr.decode()
 
-    def _wait_for(self, event: str) -> dict:
+    def wait_for(self, event: str) -> dict:
+        """The first line of its log about this event, once it is there."""
         give_up = time.monotonic() + 120
         while time.monotonic() < give_up:
             if found := [line for line in self.events() if line["event"] == event]:

@@ -22,7 +22,9 @@ def server(tmp_path_factory):
     """Makes nothing that nobody asked for."""
     folder = tmp_path_factory.mktemp("disconnects")
     with server_factory(folder, write_slow(folder / "slow-64")) as start:
-        yield start(tile=TILE, reservoir=0, deadline=120, cache_bytes=2**20).wait_ready()
+        yield start(
+            engine="torch", tile=TILE, reservoir=0, deadline=120, cache_bytes=2**20
+        ).wait_ready()
 
 
 async def made(url: str) -> float:

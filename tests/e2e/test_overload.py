@@ -16,11 +16,17 @@ DEADLINE = 30
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A short queue, so that what was accepted is soon answered; a small cache, soon full."""
+    """An engine slow enough to be what limits it; a short queue, so that what was accepted is soon
+    answered; a small cache, soon full."""
     folder = tmp_path_factory.mktemp("overload")
-    with server_factory(folder, write_slow(folder / "slow-64")) as start:
+    with server_factory(folder, write_slow(folder / "slow-64", channels=128)) as start:
         yield start(
-            tile=4, reservoir=0, queue_capacity=32, cache_bytes=2**20, deadline=DEADLINE
+            engine="torch",
+            tile=4,
+            reservoir=0,
+            queue_capacity=32,
+            cache_bytes=2**20,
+            deadline=DEADLINE,
         ).wait_ready()
 
 
