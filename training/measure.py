@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from models import to_pixels
+from training.config import TrainConfig
+from training.dataset import Batch
 from training.inputs import ramped
-from training.metrics.diversity import distance_by_label, thumbnails, value_names
+from training.metrics.diversity import FEWEST, mean_distance, thumbnails
 from training.metrics.quick import quick_metrics
 from training.run_folder import Best
 from training.sampler import Sampler, Stream, generator_for
@@ -20,6 +22,8 @@ from training.steps import Setup
 
 SMALLEST = 8
 """Side in pixels below which there is nothing to measure."""
+ENOUGH = 32
+"""Pictures that tell a label's diversity: where fewer of them are measured, others are."""
 MEASURE = "swd"
 
 
@@ -50,7 +54,10 @@ def sample(
 def quick_figures(
     state: TrainingState, sampler: Sampler, phase: Phase, setup: Setup
 ) -> dict[str, float]:
-    """Sliced Wasserstein distance and diversity against real pictures, overall and by label."""
+    """Sliced Wasserstein distance and diversity against real pictures, overall and by label.
+
+    Rare labels too: of those with few pictures among the measured ones, more are looked at.
+    """
     if phase.resolution < SMALLEST:
         return {}
     config = setup.config
@@ -60,13 +67,32 @@ def quick_figures(
     )
     fake_NHWC = sample(state, torch.from_numpy(z_NZ), real.label_BL, phase, sampler, setup)
     figures = quick_metrics(real.image_BHWC, fake_NHWC)
-    real_ND, fake_ND = thumbnails(real.image_BHWC), thumbnails(fake_NHWC)
-    values = {a.name: a.values for a in sampler.dataset.attributes()}
-    for words_N in value_names(sampler.dataset.indices(real.label_BL), values):
-        of_real, of_fake = (distance_by_label(points, words_N) for points in (real_ND, fake_ND))
-        for label, distance in of_real.items():
-            figures[f"diversity/{label}"] = of_fake[label] / max(distance, 1e-9)
+    index_NA = sampler.dataset.indices(real.label_BL)
+    for column, attribute in enumerate(sampler.dataset.attributes()):
+        for value, word in enumerate(attribute.values):
+            shown_N = np.flatnonzero(index_NA[:, column] == value)
+            of_real, of_fake = real.image_BHWC[shown_N], fake_NHWC[shown_N]
+            if len(shown_N) < ENOUGH:
+                rare = _of_value(sampler, column, value, phase.resolution, config)
+                if len(rare.image_BHWC) < FEWEST:
+                    continue
+                z = torch.from_numpy(z_NZ[: len(rare.image_BHWC)])
+                of_real = rare.image_BHWC
+                of_fake = sample(state, z, rare.label_BL, phase, sampler, setup)
+            spread = [mean_distance(thumbnails(images)) for images in (of_real, of_fake)]
+            figures[f"diversity/{attribute.name}={word}"] = spread[1] / max(spread[0], 1e-9)
     return figures
+
+
+def _of_value(
+    sampler: Sampler, column: int, value: int, resolution: int, config: TrainConfig
+) -> Batch:
+    """Up to ENOUGH real pictures that have this value of the attribute `column`."""
+    dataset, rows = sampler.dataset, sampler.rows
+    rows = rows[dataset.index_NA[rows, column] == value]
+    rows = generator_for(config.seed, Stream.MEASURE, 0).permutation(rows)
+    rows = rows[: min(ENOUGH, config.metrics_samples)]
+    return Batch(dataset.images(resolution)[rows], dataset.one_hot(dataset.index_NA[rows]))
 
 
 def better(
