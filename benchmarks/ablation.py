@@ -66,7 +66,6 @@ HEADINGS = {
     "repetitions": "repetitions, %",
     "gradient_g": "gradient of G",
     "lead": "lead of D",
-    "r_v": "r_v",
     "minutes": "minutes",
 }
 
