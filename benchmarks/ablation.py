@@ -83,7 +83,7 @@ class Variant:
         """Also the name of its run folder."""
         return self.loss + "-growing" * self.growing + "-augmented" * self.augmented
 
-    def config(self, kimg: float, resolution: int, fmap_base: int) -> TrainConfig:
+    def config(self, kimg: float, resolution: int, fmap_base: int, seed: int) -> TrainConfig:
         """The whole run; only loss, schedule of growing and augmentation differ between variants.
 
         Growing from 8 px, each hold and fade has the same length, and the last 40 % are at full
@@ -106,6 +106,7 @@ class Variant:
             ),
             loss=LOSSES[self.loss],
             augment=AugmentConfig(mode="fixed" if self.augmented else "off"),
+            seed=seed,
             holdout=500,
             sample_kimg=kimg / 5,
             metrics_kimg=kimg / 10,
@@ -261,6 +262,7 @@ def main() -> int:
     parser.add_argument("--kimg", type=float, default=36.0, help="of each run")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--fmap-base", type=int, default=256, help="width of the networks")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[v.name for v in VARIANTS])
     options = parser.parse_args()
     try:
@@ -270,7 +272,9 @@ def main() -> int:
             if options.only and variant.name not in options.only:
                 continue
             print(f"— {variant.name}", flush=True)
-            config = variant.config(options.kimg, options.resolution, options.fmap_base)
+            config = variant.config(
+                options.kimg, options.resolution, options.fmap_base, options.seed
+            )
             if not run_variant(config, dataset, run):
                 return 130
         report(options.out, dataset, options.resolution)
