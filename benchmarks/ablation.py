@@ -29,7 +29,7 @@ from rich.console import Console
 from training.config import AugmentConfig, LossConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.diagnostics import NotFiniteError
-from training.errors import ConfigError, SnapshotError, TrainingError
+from training.errors import ConfigError, DatasetError, SnapshotError, TrainingError
 from training.export import averaged_generator, check_grown
 from training.gallery import render
 from training.grids import grid, webp_bytes, with_row_names
@@ -51,7 +51,7 @@ LOSSES = {
 RESULT = "result.json"
 BASELINE = "real pictures"
 SAMPLES, FACES = 1000, 250  # pictures of each set; of them, those that dlib looks at
-COLUMNS, SCALE = 16, 2  # of a sheet
+COLUMNS, SCALE, QUALITY = 16, 2, 80  # of a sheet
 LATEST = 5  # lines of metrics.jsonl, one in each kimg, whose mean counts as the end
 Figures = dict[str, float]
 Images = NDArray[np.uint8]
@@ -116,7 +116,7 @@ class Variant:
 VARIANTS = [Variant(*cell) for cell in itertools.product(LOSSES, (False, True), (False, True))]
 
 
-def run_variant(config: TrainConfig, dataset: Dataset, run: Path) -> bool:
+def run_variant(config: TrainConfig, dataset: Dataset, reference: Dataset, run: Path) -> bool:
     """Train it to its end, from where it stopped; False where a signal stopped it again.
 
     A run whose numbers break (NaN) ends there, and what it had saved until then is its result.
@@ -135,7 +135,7 @@ def run_variant(config: TrainConfig, dataset: Dataset, run: Path) -> bool:
     except NotFiniteError as error:
         broken = str(error)
     sheet = pictures_of(run, config, dataset)
-    figures = {} if sheet is None else look(*sheet, dataset, config.network.resolution)
+    figures = {} if sheet is None else look(*sheet, reference, config.network.resolution)
     result = {"broken": broken, "troubles": troubles_of(run), "figures": figures | log_figures(run)}
     _write(run / RESULT, json.dumps(result, indent=2))
     return True
@@ -165,13 +165,13 @@ def real_pictures(dataset: Dataset, resolution: int, which: int) -> tuple[Images
     return dataset.images(resolution)[rows_N], dataset.index_NA[rows_N]
 
 
-def look(image_NHWC: Images, index_NA: Indices, dataset: Dataset, resolution: int) -> Figures:
+def look(image_NHWC: Images, index_NA: Indices, reference: Dataset, resolution: int) -> Figures:
     """What can be measured of a set of pictures against real ones."""
-    real_NHWC, real_index_NA = real_pictures(dataset, resolution, 0)
+    real_NHWC, real_index_NA = real_pictures(reference, resolution, 0)
     figures = quick_metrics(real_NHWC, image_NHWC)
     figures["repetitions"] *= 100
     real_ND, fake_ND = thumbnails(real_NHWC), thumbnails(image_NHWC)
-    values = {attribute.name: attribute.values for attribute in dataset.attributes()}
+    values = {attribute.name: attribute.values for attribute in reference.attributes()}
     for real_N, fake_N in zip(
         value_names(real_index_NA, values), value_names(index_NA, values), strict=True
     ):
@@ -182,7 +182,7 @@ def look(image_NHWC: Images, index_NA: Indices, dataset: Dataset, resolution: in
     of_labels = [figure for name, figure in figures.items() if name.startswith("diversity/")]
     figures["diversity_lowest"] = min(of_labels, default=figures["diversity"])
     figures["faces"], point_NE = faces_of(image_NHWC)
-    figures["frechet_faces"] = 1e3 * frechet_distance(point_NE, real_faces(dataset, resolution))
+    figures["frechet_faces"] = 1e3 * frechet_distance(point_NE, real_faces(reference, resolution))
     return figures
 
 
@@ -193,9 +193,9 @@ def faces_of(image_NHWC: Images) -> tuple[float, NDArray[np.float64]]:
 
 
 @cache
-def real_faces(dataset: Dataset, resolution: int) -> NDArray[np.float64]:
+def real_faces(reference: Dataset, resolution: int) -> NDArray[np.float64]:
     """Embeddings of the real pictures, taken once."""
-    return faces_of(real_pictures(dataset, resolution, 0)[0])[1]
+    return faces_of(real_pictures(reference, resolution, 0)[0])[1]
 
 
 def log_figures(run: Path) -> Figures:
@@ -251,13 +251,16 @@ def write_sheets(out: Path, runs: Sequence[str], dataset: Dataset) -> None:
     for file, of_runs in sheets.items():
         if of_runs:
             sheet = grid(np.concatenate([*of_runs.values()]), COLUMNS, SCALE)
-            (out / f"{file}.webp").write_bytes(webp_bytes(with_row_names(sheet, [*of_runs])))
+            (out / f"{file}.webp").write_bytes(
+                webp_bytes(with_row_names(sheet, [*of_runs]), QUALITY)
+            )
 
 
 def main() -> int:
     """Run what is not finished; then show all that is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="an archive made by prepare")
+    parser.add_argument("--reference", type=Path, help="archive to measure against; else --data")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the table")
     parser.add_argument("--kimg", type=float, default=36.0, help="of each run")
     parser.add_argument("--resolution", type=int, default=32)
@@ -267,6 +270,12 @@ def main() -> int:
     options = parser.parse_args()
     try:
         dataset = Dataset(options.data)
+        reference = Dataset(options.reference) if options.reference else dataset
+        if len(reference) < 2 * SAMPLES:
+            raise DatasetError(
+                f"{reference.archive} holds {len(reference)} pictures, measuring takes "
+                f"{2 * SAMPLES}: name a fuller archive of the same kind with --reference"
+            )
         for variant in VARIANTS:
             run = options.out / variant.name
             if options.only and variant.name not in options.only:
@@ -275,20 +284,20 @@ def main() -> int:
             config = variant.config(
                 options.kimg, options.resolution, options.fmap_base, options.seed
             )
-            if not run_variant(config, dataset, run):
+            if not run_variant(config, dataset, reference, run):
                 return 130
-        report(options.out, dataset, options.resolution)
+        report(options.out, dataset, reference, options.resolution)
     except TrainingError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def report(out: Path, dataset: Dataset, resolution: int) -> None:
+def report(out: Path, dataset: Dataset, reference: Dataset, resolution: int) -> None:
     """The tables and sheets over all runs that are finished."""
     runs = [v.name for v in VARIANTS if (out / v.name / RESULT).is_file()]
     results = {name: json.loads((out / name / RESULT).read_text(encoding="utf-8")) for name in runs}
-    real = look(*real_pictures(dataset, resolution, 1), dataset, resolution)
+    real = look(*real_pictures(reference, resolution, 1), reference, resolution)
     results[BASELINE] = {"broken": None, "troubles": {}, "figures": real}
     _write(out / "table.json", json.dumps(results, indent=2))
     _write(out / "table.md", table(results))
