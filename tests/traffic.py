@@ -161,7 +161,7 @@ async def closed_loop(
         due = time.monotonic() + number / rate
         async with connected(url) as connection:
             while True:
-                await asyncio.sleep(due - time.monotonic())
+                await asyncio.sleep(min(due, until) - time.monotonic())
                 if time.monotonic() >= until or next(left, None) is None:
                     return
                 target = next(targets, None)
