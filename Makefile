@@ -28,9 +28,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## measure preparation and training, as ratios in one run
+bench: $(VENV)/.dev  ## measure preparation, training and the server under load, as ratios in one run
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/overload.py
+	$(BIN)/python benchmarks/soak.py
 
 DATA ?= data/faces.zip
 RUN ?= runs/faces-64

@@ -64,8 +64,12 @@ class UpsampleConv2d(EqualizedConv2d):
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, 3)
 
+    def transposed_weight(self) -> Tensor:
+        """The kernel [in, out, 4, 4] of the transposed convolution."""
+        return _smear(self.effective_weight().flip(2, 3)).transpose(0, 1)
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        weight = _smear(self.effective_weight().flip(2, 3)).transpose(0, 1)
+        weight = self.transposed_weight()
         return F.conv_transpose2d(x_BCHW, weight, self.bias, stride=2, padding=1)
 
 

@@ -1,6 +1,6 @@
 """Checkpoint folder → an engine that computes its pictures, the best one that is installed.
 
-These files alone know torch and the models package: this one, torch_engine and openvino_engine.
+These files alone know torch and the models package: this one, torch_engine and openvino_….
 None knows HTTP, PNG or queues.
 """
 

@@ -6,16 +6,13 @@ picture, and no thread waits for another (docs/decisions/0010-pictures-computed-
 """
 
 import sys
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from models import Checkpoint, Generator, to_pixels
+from models import Checkpoint
 from service.errors import EngineOutOfMemoryError
 from service.labels import ModelSpec
 
@@ -23,6 +20,8 @@ from service.labels import ModelSpec
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
+
+from service.openvino_graph import openvino_model  # noqa: E402
 
 PICTURES_PER_THREAD = 2
 """In one step: threads that finish early then have something left to do."""
@@ -45,7 +44,7 @@ class OpenVinoEngine:
         self._bf16 = native and precision != "fp32"
         generator = checkpoint.build().fold()
         compiled = core.compile_model(
-            _converted(generator),
+            openvino_model(generator),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "bf16" if self._bf16 else "f32",
@@ -99,34 +98,6 @@ class OpenVinoEngine:
     def halve_tile(self) -> bool:
         """False: pictures are computed one by one already."""
         return False
-
-
-class _Pixels(nn.Module):
-    """Latent (and label) → uint8 image_BHWC, so that the conversion is compiled along."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, z_BZ: Tensor, y_BL: Tensor | None = None) -> Tensor:
-        return to_pixels(self.generator(z_BZ, y_BL))
-
-
-def _converted(generator: Generator) -> ov.Model:
-    """The generator as an OpenVINO model of one picture."""
-    config = generator.config
-    example = [torch.zeros(1, config.latent_dim)]
-    if config.label_dim:
-        example.append(torch.zeros(1, config.label_dim))
-    with warnings.catch_warnings():
-        # torch says that its tracer is old; it is what OpenVINO reads best.
-        warnings.simplefilter("ignore")
-        # Checked against the generator by the tests, not at every start.
-        traced = torch.jit.trace(_Pixels(generator).eval(), tuple(example), check_trace=False)
-        model = ov.convert_model(traced, example_input=tuple(example))
-    shapes = {of: tensor.shape for of, tensor in zip(model.inputs, example, strict=True)}
-    model.reshape({of: ov.PartialShape(list(shape)) for of, shape in shapes.items()})
-    return model
 
 
 def _copy_out(request: Any, image_HWC: NDArray[np.uint8]) -> None:
