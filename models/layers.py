@@ -114,7 +114,8 @@ class _PixelNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
-        scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True) + epsilon)
+        # A sum, divided: `mean` of bfloat16 over dim 1 first makes a copy in float32.
+        scale = torch.rsqrt((x * x).sum(dim=1, keepdim=True) / x.shape[1] + epsilon)
         y = x * scale
         ctx.save_for_backward(y, scale)
         return y
@@ -123,7 +124,8 @@ class _PixelNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         y, scale = ctx.saved_tensors
-        return scale * (grad - y * (y * grad).mean(dim=1, keepdim=True)), None
+        along = (y * grad).sum(dim=1, keepdim=True) / y.shape[1]
+        return torch.addcmul(grad, y, along, value=-1).mul_(scale), None
 
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
