@@ -7,6 +7,7 @@ enters, in their pixel norms and in the first and last layers.
 """
 
 import copy
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -24,15 +25,15 @@ class Peer:
 
     scales_output: bool
     """The equalized factor multiplies the layer's output, bias and all, not its weights."""
-    norm_between: bool
-    """A pixel norm after every layer of the generator, not only after the latent."""
+    norm_first: bool
+    """A pixel norm after the first layer of the generator, as after all others."""
     new_latents: bool
     """The generator's step draws new latents."""
 
 
 PEERS = {
-    "pytorch_GAN_zoo": Peer(scales_output=True, norm_between=True, new_latents=True),
-    "pro_gan_pytorch": Peer(scales_output=False, norm_between=False, new_latents=False),
+    "pytorch_GAN_zoo": Peer(scales_output=True, norm_first=True, new_latents=True),
+    "pro_gan_pytorch": Peer(scales_output=False, norm_first=False, new_latents=False),
 }
 
 
@@ -57,6 +58,10 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt((x**2).mean(dim=1, keepdim=True) + 1e-8)
 
 
+def _activate(x: Tensor) -> Tensor:
+    return pixel_norm(F.leaky_relu(x, 0.2))
+
+
 class Generator(nn.Module):
     """z_BZ → image_BCHW, at its full resolution."""
 
@@ -70,22 +75,18 @@ class Generator(nn.Module):
         self.conv = Layer(peer, channels[0], channels[0])
         self.blocks = nn.ModuleList(
             nn.ModuleList([Layer(peer, below, above), Layer(peer, above, above)])
-            for below, above in zip(channels, channels[1:], strict=False)
+            for below, above in itertools.pairwise(channels)
         )
         self.to_rgb = Layer(peer, channels[-1], 3, kernel=1)
 
     def forward(self, z_BZ: Tensor) -> Tensor:
         x = pixel_norm(z_BZ) @ self.first * self.first_scale + self.first_bias
-        x = self._activate(x.reshape(len(z_BZ), -1, 4, 4))
-        x = self._activate(self.conv(x))
+        x = F.leaky_relu(x.reshape(len(z_BZ), -1, 4, 4), 0.2)
+        x = _activate(self.conv(pixel_norm(x) if self.peer.norm_first else x))
         for conv0, conv1 in self.blocks:
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = self._activate(conv1(self._activate(conv0(x))))
+            x = _activate(conv1(_activate(conv0(x))))
         return self.to_rgb(x)
-
-    def _activate(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(x, 0.2)
-        return pixel_norm(x) if self.peer.norm_between else x
 
 
 class Discriminator(nn.Module):
@@ -98,7 +99,7 @@ class Discriminator(nn.Module):
         self.from_rgb = Layer(peer, 3, channels[-1], kernel=1)
         self.blocks = nn.ModuleList(
             nn.ModuleList([Layer(peer, above, above), Layer(peer, above, below)])
-            for below, above in zip(channels, channels[1:], strict=False)
+            for below, above in itertools.pairwise(channels)
         )
         self.conv = Layer(peer, base + 1, base)
         self.dense = Layer(peer, base, base, kernel=4)

@@ -1,4 +1,4 @@
-"""Images/s of our training step beside those of two known trainers, same networks and batch, one run.
+"""Images/s of our training step beside two known trainers', same networks and batch, one run.
 
 The peers' steps are written anew here from what their code is known to compute: facebookresearch/
 pytorch_GAN_zoo and akanimax/pro_gan_pytorch, both with WGAN-GP, their default. Every step has its

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.generator import Generator, GeneratorConfig
+from models.generator import PIXEL_NORMS, Generator, GeneratorConfig
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "progan"
@@ -137,7 +137,7 @@ def save_checkpoint(
         config = {
             "format_version": FORMAT_VERSION,
             "architecture": ARCHITECTURE,
-            **dataclasses.asdict(generator.config),
+            **_described(generator.config),
             "attributes": [dataclasses.asdict(a) for a in attributes],
             "joint_prior": None if joint_prior is None else joint_prior.tolist(),
         }
@@ -160,6 +160,14 @@ def save_checkpoint(
     finally:
         shutil.rmtree(holder, ignore_errors=True)
     return checkpoint
+
+
+def _described(config: GeneratorConfig) -> dict[str, Any]:
+    """Its fields; `pixel_norms` only where they are not all there, as in imported weights."""
+    fields = dataclasses.asdict(config)
+    if config.pixel_norms == PIXEL_NORMS:
+        del fields["pixel_norms"]
+    return fields
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -186,7 +194,8 @@ def _read_config(
         )
     if data.pop("architecture", None) != ARCHITECTURE:
         raise CheckpointError(f"{path}: architecture is not {ARCHITECTURE!r}")
-    shape = {field.name for field in dataclasses.fields(GeneratorConfig)}
+    norms = data.pop("pixel_norms", list(PIXEL_NORMS))
+    shape = {field.name for field in dataclasses.fields(GeneratorConfig)} - {"pixel_norms"}
     expected = shape | {"attributes", "joint_prior"}
     if set(data) != expected:
         odd = ", ".join(sorted(set(data) ^ expected))
@@ -195,7 +204,7 @@ def _read_config(
         fields = {name: data[name] for name in shape}
         if not all(type(value) is int for value in fields.values()):
             raise ValueError("network sizes must be integers")
-        config = GeneratorConfig(**fields)
+        config = GeneratorConfig(**fields, pixel_norms=tuple(map(str, norms)))
         attributes = tuple(
             Attribute(a["name"], tuple(map(str, a["values"])), tuple(map(float, a["prior"])))
             for a in data["attributes"]

@@ -24,6 +24,9 @@ from models.layers import (
 
 MIN_RESOLUTION = 4
 MAX_RESOLUTION = 1024
+PIXEL_NORMS = ("latent", "dense", "base", "blocks")
+"""Where pixel norms can stand: on latent and label, after the dense layer, after the 4×4
+convolution, after every later convolution."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class GeneratorConfig:
     """Feature maps at resolution R: min(fmap_base / 2^s, fmap_max), s = log2(R) − 1."""
     fmap_max: int = 512
     """The most feature maps any layer has."""
+    pixel_norms: tuple[str, ...] = PIXEL_NORMS
+    """Which of `PIXEL_NORMS` the network has: all, but for imported weights of other projects."""
 
     def __post_init__(self) -> None:
         if self.resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
@@ -59,6 +64,10 @@ class GeneratorConfig:
         for field in ("label_dim", "label_embed_dim"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} is {getattr(self, field)}: it must be 0 or more")
+        if self.pixel_norms != tuple(n for n in PIXEL_NORMS if n in self.pixel_norms):
+            raise ValueError(
+                f"pixel_norms is {self.pixel_norms}: name any of {', '.join(PIXEL_NORMS)}, in order"
+            )
         if self.label_embed_dim and not self.label_dim:
             raise ValueError("label_embed_dim is set but label_dim is 0: set both or neither")
         if self.channels(self.resolution) < 1:
@@ -92,14 +101,15 @@ class GeneratorConfig:
 class SynthesisBlock(nn.Module):
     """×2, then two 3×3 convolutions: x_BCHW → x_BD(2H)(2W)."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, norm: bool = True) -> None:
         super().__init__()
         self.conv0 = UpsampleConv2d(channels_in, channels_out)
         self.conv1 = EqualizedConv2d(channels_out, channels_out, 3)
+        self.norm = norm
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x = pixel_norm(leaky_relu(self.conv0(x_BCHW)))
-        return pixel_norm(leaky_relu(self.conv1(x)))
+        x = _maybe_norm(leaky_relu(self.conv0(x_BCHW)), self.norm)
+        return _maybe_norm(leaky_relu(self.conv1(x)), self.norm)
 
 
 class Generator(nn.Module):
@@ -117,7 +127,12 @@ class Generator(nn.Module):
         features_in = config.latent_dim + (config.label_embed_dim or config.label_dim)
         self.dense = EqualizedLinear(features_in, channels[0] * 16, gain=math.sqrt(2) / 4)
         self.conv = EqualizedConv2d(channels[0], channels[0], 3)
-        self.blocks = nn.ModuleList(SynthesisBlock(a, b) for a, b in itertools.pairwise(channels))
+        norms = config.pixel_norms
+        self.norm_latent, self.norm_dense = "latent" in norms, "dense" in norms
+        self.norm_base = "base" in norms
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(a, b, "blocks" in norms) for a, b in itertools.pairwise(channels)
+        )
         self.to_rgb = nn.ModuleList(EqualizedConv2d(c, 3, 1, gain=1.0) for c in channels)
 
     def forward(
@@ -165,8 +180,13 @@ class Generator(nn.Module):
             code = torch.cat([z_BZ, y_BL], dim=1)
         else:
             code = torch.cat([pixel_norm(z_BZ), pixel_norm(self.embed(y_BL))], dim=1)
-        x = leaky_relu(self.dense(pixel_norm(code))).reshape(code.shape[0], -1, 4, 4)
-        return pixel_norm(leaky_relu(self.conv(pixel_norm(x))))
+        x = leaky_relu(self.dense(_maybe_norm(code, self.norm_latent)))
+        x = _maybe_norm(x.reshape(code.shape[0], -1, 4, 4), self.norm_dense)
+        return _maybe_norm(leaky_relu(self.conv(x)), self.norm_base)
+
+
+def _maybe_norm(x: Tensor, norm: bool) -> Tensor:
+    return pixel_norm(x) if norm else x
 
 
 def to_pixels(image_BCHW: Tensor) -> Tensor:

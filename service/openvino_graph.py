@@ -35,12 +35,12 @@ def openvino_model(generator: Generator) -> ov.Model:
             else (_pixel_norm(z), _pixel_norm(_dense(y, generator.embed)))
         )
         code = op.concat(parts, 1)
-    x = _activate(_dense(_pixel_norm(code), generator.dense))
-    x = _pixel_norm(op.reshape(x, [1, -1, 4, 4], special_zero=False))
-    x = _pixel_norm(_activate(_convolution(x, generator.conv)))
+    x = _activate(_dense(_pixel_norm(code, generator.norm_latent), generator.dense))
+    x = _pixel_norm(op.reshape(x, [1, -1, 4, 4], special_zero=False), generator.norm_dense)
+    x = _pixel_norm(_activate(_convolution(x, generator.conv)), generator.norm_base)
     for block in cast(Iterable[SynthesisBlock], generator.blocks):
-        x = _pixel_norm(_activate(_upsampling(x, block.conv0)))
-        x = _pixel_norm(_activate(_convolution(x, block.conv1)))
+        x = _pixel_norm(_activate(_upsampling(x, block.conv0)), block.norm)
+        x = _pixel_norm(_activate(_convolution(x, block.conv1)), block.norm)
     image = _convolution(x, cast(EqualizedConv2d, generator.to_rgb[-1]))
     half = op.constant(HALF_RANGE)
     shade = op.round(image * half + half, "half_to_even")
@@ -74,7 +74,9 @@ def _activate(x: ov.Node) -> ov.Node:
     return op.prelu(x, np.array([LEAK], np.float32))
 
 
-def _pixel_norm(x: ov.Node) -> ov.Node:
+def _pixel_norm(x: ov.Node, present: bool = True) -> ov.Node:
+    if not present:
+        return x
     mean = op.reduce_mean(x * x, np.array([1]), keep_dims=True)
     return x / op.sqrt(mean + op.constant(EPSILON))
 

@@ -235,6 +235,28 @@ def project_command(
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="Weights of another project's progressive GAN.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, for the model card.")
+    ] = "Not stated. Ask whoever made the weights.",
+    pixel_norms: Annotated[
+        str | None,
+        typer.Option(help="Where that version has pixel norms, as latent,base,blocks."),
+    ] = None,
+) -> None:
+    """Turn weights of pytorch_GAN_zoo, pro_gan_pytorch or the official code into a checkpoint."""
+    from training.importers import import_checkpoint
+
+    norms = None if pixel_norms is None else tuple(filter(None, pixel_norms.split(",")))
+    saved, notes = import_checkpoint(file, checkpoint, licence=licence, pixel_norms=norms)
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{checkpoint}: {saved.name}@{saved.digest[:12]}", highlight=False)
+
+
 def _preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}: choose one of {', '.join(PRESETS)}")

@@ -118,13 +118,19 @@ def overfitting(rows: Sequence[Row]) -> str | None:
     """Held-out pictures score more like generated ones than like those trained on.
 
     r_v of Karras et al. (arXiv 2006.06676), section 3.1: 0 means no overfitting, 1 complete.
+    Silent for losses whose scores have no undecided point: those wander without meaning.
     """
-    rows = [row for row in _at_resolution(rows) if "r_v" in row][-2 * RECENT :]
+    rows = [row for row in _at_resolution(rows) if "r_v" in row and "sign_fake" in row]
+    rows = rows[-2 * RECENT :]
     if len(rows) < 2 * RECENT:
         return None
-    share = float(np.median(_series(rows, "r_v")))
-    if share < 0.5:
+    real = _series(rows, "score_real")
+    gap, lead = real - _series(rows, "score_held_out"), real - _series(rows, "score_fake")
+    # Not the median of r_v: where the lead is small, that is a quotient of two noises. Four rows in
+    # five must agree.
+    if np.median(lead) <= 0 or np.quantile(gap - lead / 2, 0.2) <= 0:
         return None
+    share = float(np.median(gap) / np.median(lead))
     return (
         f"the discriminator overfits: pictures held out score {share:.0%} of the way from real to "
         "generated; use augment.mode adaptive, more pictures, or stop here"

@@ -4,7 +4,8 @@ TrainingError            one clear sentence: what is wrong, and the remedy
 ├── DatasetError         the source of pictures, their labels, or the dataset archive
 ├── ConfigError          a setting that cannot work, or two that contradict each other
 ├── SnapshotError        resumable state that cannot be written, read or continued
-└── EvaluationError      a measure that cannot be taken: an extra missing, too few pictures
+├── EvaluationError      a measure that cannot be taken: an extra missing, too few pictures
+└── ImportFileError      another project's weights that cannot be, or must not be, read
 
 The command line prints the message and exits with 2; nothing here knows about it.
 """
@@ -28,3 +29,7 @@ class SnapshotError(TrainingError):
 
 class EvaluationError(TrainingError):
     """A measure of picture quality cannot be taken."""
+
+
+class ImportFileError(TrainingError):
+    """Another project's weights are damaged, unknown, malicious or of a kind we cannot compute."""

@@ -49,7 +49,7 @@ from training.steps import (
 __all__ = ["Stop", "read_run", "train"]
 
 GRID_SEEDS = range(64)
-HELD_OUT_BATCHES = 2
+HELD_OUT_BATCHES = 4
 
 
 @dataclass
