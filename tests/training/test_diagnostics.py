@@ -141,8 +141,19 @@ def judged_on(samples: int) -> list[Row]:
             loss.discriminator(real_score, fake_score).backward()
             optimizer.step()
         scores = [x.mean().item() for x in (real_score, judge(held_out), fake_score)]
-        rows.append(row(number, r_v=overfitting_share(*scores)))
+        rows.append(judged(number, *scores))
     return rows
+
+
+def judged(number: int, real: float, held_out: float, fake: float) -> Row:
+    return row(
+        number,
+        score_real=real,
+        score_held_out=held_out,
+        score_fake=fake,
+        sign_fake=-0.5,
+        r_v=overfitting_share(real, held_out, fake),
+    )
 
 
 def test_a_judge_that_learns_by_heart_is_told_from_one_that_sees_enough() -> None:
@@ -151,6 +162,22 @@ def test_a_judge_that_learns_by_heart_is_told_from_one_that_sees_enough() -> Non
     assert "the discriminator overfits: pictures held out score" in said
     assert overfitting(judged_on(2000)) is None
     assert overfitting(judged_on(10)[:9]) is None
+
+
+def test_a_small_lead_or_a_scale_that_drifts_is_no_overfitting() -> None:
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((40, 3))
+    rows = [judged(n, 0.1 + a, 0.1 + b, -0.1 + c) for n, (a, b, c) in enumerate(noise)]
+    # The median of r_v alone would have believed some of these.
+    medians = [np.median([r["r_v"] for r in rows[n - 10 : n]]) for n in range(10, 41)]
+    assert max(medians) > 0.5
+    assert all(overfitting(rows[:n]) is None for n in range(10, 41))
+    # Wasserstein scores drift, those of held-out pictures, taken last, the most.
+    drifting = [judged(n, 5.0 - n, 4.0 - n, 4.4 - n) for n in range(10)]
+    assert overfitting(drifting) is not None
+    for one in drifting:
+        del one["sign_fake"]
+    assert overfitting(drifting) is None
 
 
 def test_overfitting_share_is_where_held_out_pictures_lie_between_real_and_generated() -> None:
@@ -206,6 +233,7 @@ def test_a_sound_or_a_young_run_is_silent() -> None:
             "sign_real": 0.5,
             "sign_fake": -0.5,
             "gradient_g": 0.3 + noise[2] / 3,
+            "score_held_out": 0.6 + noise[3],
             "r_v": 0.1 + noise[3],
         }
         if number % 20 == 0:
