@@ -10,7 +10,7 @@ PORT ?= 8000
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test lint format bench train clean browser
+.PHONY: serve test lint format bench bench-serving train clean browser
 
 serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
 	VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
@@ -33,6 +33,20 @@ bench: $(VENV)/.dev  ## measure preparation, training and the server under load,
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/soak.py
+	PYTHONPATH=. $(BIN)/python benchmarks/peers.py
+	$(MAKE) bench-serving
+
+# The peers live in an environment of their own: their dependencies are not ours.
+PEERS ?= .venv-bench
+bench-serving: $(VENV)/.dev $(PEERS)/.done  ## the service beside other servers of the same generator
+	@command -v wrk >/dev/null || { echo 'wrk makes the load: install the package wrk' >&2; exit 2; }
+	$(BIN)/python -m benchmarks.serving --peers-python $(PEERS)/bin/python $(ARGS)
+
+$(PEERS)/.done:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet '$(TORCH)'
+	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/serving/peers/requirements.txt
+	touch $@
 
 DATA ?= data/faces.zip
 RUN ?= runs/faces-64

@@ -1,0 +1,1 @@
+"""The service beside the bare generator and beside other servers of the same generator."""
