@@ -10,16 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from cachetools import LRUCache
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from service.addresses import ADDRESSES
 from service.bounds import BoundsMiddleware
 from service.cache import PictureCache
 from service.clients import Clients
 from service.errors import VisageError
 from service.exchange import ServiceState
+from service.express import ExpressMiddleware
 from service.fleet import Fleet, LoadEngine
 from service.limits import RateLimiter
 from service.middleware import EdgeMiddleware
@@ -80,6 +83,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
                 cache, encoders, assembler, telemetry, deadline=settings.deadline, signer=signer
             )
             yield ServiceState(
+                addresses=LRUCache(ADDRESSES),
                 settings=settings,
                 fleet=fleet,
                 pipeline=pipeline,
@@ -106,6 +110,8 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
     app.mount("/static", _Static(directory=WEB), name="static")
     for kind in (VisageError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_error)
+    if not settings.tracing:  # FastAPI traces what passes through it
+        app.add_middleware(ExpressMiddleware)
     app.add_middleware(
         BoundsMiddleware,
         max_url_bytes=settings.max_url_bytes,

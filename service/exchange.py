@@ -6,11 +6,12 @@ Knows HTTP, but no route; routes read requests and word answers with what is her
 import asyncio
 import re
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypedDict, TypeVar, cast
 
-from fastapi import Request
+from fastapi import Request, Response
 
+from service.addresses import Addresses, RawHeaders, raw_headers
 from service.clients import Clients
 from service.errors import ClientGoneError
 from service.fleet import Fleet, Served
@@ -27,6 +28,7 @@ T = TypeVar("T")
 class ServiceState(TypedDict):
     """What the lifespan hands to every request."""
 
+    addresses: Addresses
     settings: Settings
     fleet: Fleet
     pipeline: Pipeline
@@ -75,31 +77,45 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
     Only for requests whose body has been read, or that have none.
     """
-    task = asyncio.ensure_future(work)
-    gone = False
+    waiter = asyncio.current_task()
+    assert waiter is not None
+    gone = done = False
 
     async def cancel_when_gone() -> None:
         nonlocal gone
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        gone = True
-        task.cancel()
+        if not done:
+            gone = True
+            waiter.cancel()
 
     watch = asyncio.ensure_future(cancel_when_gone())
     try:
-        return await task
+        return await work
     except asyncio.CancelledError:
-        if gone:
+        if gone and not waiter.uncancel():
             raise ClientGoneError("The client left before its picture was there.") from None
         raise
     finally:
-        task.cancel()
+        done = True
         watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
 
 
-def face_headers(face: Face) -> dict[str, str]:
+class RawResponse(Response):
+    """An answer with its headers as they are sent, which may be many answers' headers."""
+
+    def __init__(
+        self, headers: RawHeaders, content: bytes | None = None, *, status_code: int = 200
+    ) -> None:
+        # Not Starlette's: that would encode and check every header again.
+        self.status_code = status_code
+        self.background = None
+        self.body = content or b""
+        length = [] if content is None else [(b"content-length", b"%d" % len(content))]
+        self.raw_headers = headers + length
+
+
+def face_headers(face: Face) -> RawHeaders:
     """Everything an answer says about the face it holds."""
     seed = str(face.seed)
     headers = {
@@ -109,7 +125,7 @@ def face_headers(face: Face) -> dict[str, str]:
         "Content-Type": face.media_type,
         "Content-Disposition": disposition(f"face-{seed}", face.format),
     }
-    return headers | ({"X-Labels": face.label_text} if face.labels else {})
+    return raw_headers(headers | ({"X-Labels": face.label_text} if face.labels else {}))
 
 
 def disposition(stem: str, format_: str) -> str:
@@ -118,12 +134,18 @@ def disposition(stem: str, format_: str) -> str:
     return f'inline; filename="{stem}.{"jpg" if format_ == "jpeg" else format_}"'
 
 
-def work_headers(picture: Picture) -> dict[str, str]:
+def work_headers(picture: Picture) -> RawHeaders:
     """What it took to make the picture."""
+    if picture.cache == "hit" and not picture.seconds:
+        return _FROM_CACHE
     stages = ", ".join(
         f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in picture.seconds.items()
     )
-    return {"X-Cache": picture.cache, "Server-Timing": stages or f"cache;desc={picture.cache}"}
+    timing = stages or f"cache;desc={picture.cache}"
+    return raw_headers({"X-Cache": picture.cache, "Server-Timing": timing})
+
+
+_FROM_CACHE = raw_headers({"X-Cache": "hit", "Server-Timing": "cache;desc=hit"})
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -6,8 +6,10 @@ seed alone: so a seed is one face.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -63,6 +65,7 @@ class AttributeSpace:
         self._by_name = dict(zip(self.names, self.attributes, strict=True))
         self._check(joint_prior)
         self._joint = None if joint_prior is None else np.asarray(joint_prior, np.float64)
+        self._cumulative = lru_cache(1024)(self._cumulative_shares)
 
     def parse(self, name: str, text: str) -> str | InvalidParameter:
         """The canonical value of attribute `name` that `text` means, or why it means none."""
@@ -85,18 +88,12 @@ class AttributeSpace:
             for axis, attribute in enumerate(self.attributes)
             if attribute.name in given
         }
-        weights = self._conditioned(settled)
         for axis, attribute in enumerate(self.attributes):
-            if axis in settled:
-                continue
-            if weights is None:
-                shares = np.asarray(attribute.prior, np.float64)
-            else:
-                others = tuple(a for a in range(weights.ndim) if a != axis)
-                shares = weights.sum(axis=others)
-            settled[axis] = _draw(shares, _uniform(seed, attribute.name))
-            if weights is not None:
-                weights = _restrict(weights, axis, settled[axis])
+            if axis not in settled:
+                cumulative = self._cumulative(axis, frozenset(settled.items()))
+                # Never one whose share is 0.
+                drawn = _uniform(seed, attribute.name) * cumulative[-1]
+                settled[axis] = bisect_right(cumulative, drawn)
         return {
             attribute.name: attribute.values[settled[axis]]
             for axis, attribute in enumerate(self.attributes)
@@ -111,13 +108,17 @@ class AttributeSpace:
             start += len(attribute.values)
         return y_L
 
-    def _conditioned(self, settled: Mapping[int, int]) -> NDArray[np.float64] | None:
-        if self._joint is None:
-            return None
+    def _cumulative_shares(self, axis: int, settled: frozenset[tuple[int, int]]) -> list[float]:
+        """Of the values of attribute `axis`, where attributes and values by index are settled."""
         weights = self._joint
-        for axis, index in settled.items():
-            weights = _restrict(weights, axis, index)
-        return weights if weights.sum() > 0 else None
+        if weights is not None:
+            for other, index in settled:
+                weights = _restrict(weights, other, index)
+        if weights is None or not weights.sum() > 0:
+            shares = np.asarray(self.attributes[axis].prior, np.float64)
+        else:
+            shares = weights.sum(axis=tuple(a for a in range(weights.ndim) if a != axis))
+        return [float(share) for share in np.cumsum(shares)]
 
     def _check(self, joint_prior: NDArray[np.float64] | None) -> None:
         folded = [name.casefold() for name in self.names]
@@ -186,9 +187,3 @@ def _uniform(seed: str, name: str) -> float:
     """A number in [0, 1) that depends on nothing but the seed and the attribute's name."""
     digest = sha256(f"labels\n{seed}\n{name}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53
-
-
-def _draw(shares: NDArray[np.float64], uniform: float) -> int:
-    """Index drawn in proportion to `shares`; never one whose share is 0."""
-    cumulative = np.cumsum(shares)
-    return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))

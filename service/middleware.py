@@ -8,7 +8,6 @@ import secrets
 
 import structlog
 from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import VisageError
@@ -37,8 +36,15 @@ EXPOSED_HEADERS = (
 )
 """What scripts of other origins may read of an answer."""
 
-_EXPOSED = ", ".join(EXPOSED_HEADERS)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_EVERY_ANSWER = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_FOR_OTHER_ORIGINS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()),
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class EdgeMiddleware:
@@ -51,12 +57,13 @@ class EdgeMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        # By hand and not by Starlette's Headers, which takes as long as answering from the cache.
+        asked = dict(reversed(scope["headers"]))
+        given = asked.get(b"x-request-id", b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope[REQUEST_ID] = request_id
         method = scope["method"]
-        preflight = method == "OPTIONS" and "access-control-request-method" in headers
+        preflight = method == "OPTIONS" and b"access-control-request-method" in asked
         if method == "HEAD":
             scope["method"] = "GET"
             scope[HEAD_FLAG] = True
@@ -66,39 +73,42 @@ class EdgeMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-ID"] = request_id
-                answer["X-Content-Type-Options"] = "nosniff"
-                answer["Referrer-Policy"] = "no-referrer"
-                for name, value in scope.get(HEADERS, {}).items():
-                    answer.setdefault(name, value)
+                answer = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *_EVERY_ANSWER,
+                ]
+                if wanted := scope.get(HEADERS):
+                    present = {name.lower() for name, _ in answer}
+                    raw = ((n.lower().encode(), v.encode()) for n, v in wanted.items())
+                    answer += [header for header in raw if header[0] not in present]
                 if method in ("GET", "HEAD") or preflight:
-                    answer["Access-Control-Allow-Origin"] = "*"
-                    answer["Access-Control-Expose-Headers"] = _EXPOSED
+                    answer += _FOR_OTHER_ORIGINS
+                message["headers"] = answer
             elif method == "HEAD" and message["type"] == "http.response.body":
                 if message.get("more_body", False):
                     return
                 message = {**message, "body": b""}
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                if preflight:
-                    await _answer_preflight(scope, receive, edge_send)
-                else:
-                    await self._app(scope, receive, edge_send)
-            except Exception as failure:
-                if started and isinstance(failure.__cause__, VisageError):
-                    # Returning breaks the answer off: its transfer does not end well.
-                    log.warning(
-                        "answer broken off", path=scope["path"], error=str(failure.__cause__)
-                    )
-                    return
-                log.exception("request failed", path=scope["path"])
-                if started:
-                    raise
-                error = VisageError(f"Something failed here; the log has it as {request_id}.")
-                await problem_response(error)(scope, receive, edge_send)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            if preflight:
+                await _answer_preflight(scope, receive, edge_send)
+            else:
+                await self._app(scope, receive, edge_send)
+        except Exception as failure:
+            if started and isinstance(failure.__cause__, VisageError):
+                # Returning breaks the answer off: its transfer does not end well.
+                log.warning("answer broken off", path=scope["path"], error=str(failure.__cause__))
+                return
+            log.exception("request failed", path=scope["path"])
+            if started:
+                raise
+            error = VisageError(f"Something failed here; the log has it as {request_id}.")
+            await problem_response(error)(scope, receive, edge_send)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
 
 
 async def _answer_preflight(scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from service.provenance import Claims
 from service.request_queue import Inferred
 from service.signing import Signer
 from service.telemetry import Telemetry
+
+SOON_ENCODED = 128**2
+"""Pixels of a PNG that is encoded at once: handing it to a thread and back would take as long."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,17 @@ class Face:
     def media_type(self) -> str:
         return FORMATS[self.format]
 
-    @property
+    @cached_property
     def label_text(self) -> str:
         """As in X-Labels: `gender=female&age=30-39`."""
         return label_text(self.labels)
 
-    @property
+    @cached_property
     def claims(self) -> Claims:
         """What the picture says about itself."""
         return Claims(seed=str(self.seed), model=self.spec.identity, labels=self.label_text)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the exact bytes."""
         return face_key(
@@ -132,6 +136,11 @@ class Pipeline:
 
         return await self.stored(face.key, make, seconds)
 
+    def at_hand(self, face: Face) -> Picture | None:
+        """The picture of a seeded face, where this process has made it before."""
+        content = self._cache.get(self._stored_as(face.key))
+        return None if content is None else Picture(content, "hit")
+
     async def stored(
         self, key: str, make: Callable[[], Awaitable[bytes]], seconds: Mapping[str, float]
     ) -> Picture:
@@ -139,8 +148,7 @@ class Pipeline:
 
         Signed and unsigned bytes never stand for one another.
         """
-        key = key if self._signer is None else f"{key}-signed"
-        content, result = await self._cache.get_or_make(key, make)
+        content, result = await self._cache.get_or_make(self._stored_as(key), make)
         return Picture(content, result, seconds if result == "miss" else {})
 
     async def fresh(self, params: FaceParams, served: Served) -> tuple[Face, Picture]:
@@ -198,9 +206,12 @@ class Pipeline:
             seconds["queue"] = inferred.queue_seconds
             seconds["inference"] = inferred.inference_seconds
         started = time.perf_counter()
-        content = await asyncio.get_running_loop().run_in_executor(
-            self._encoders, self._encode, face, image_HWC
-        )
+        if self._signer is None and face.format == "png" and face.size**2 <= SOON_ENCODED:
+            content = self._encode(face, image_HWC)
+        else:
+            content = await asyncio.get_running_loop().run_in_executor(
+                self._encoders, self._encode, face, image_HWC
+            )
         seconds["encode"] = time.perf_counter() - started
         return content
 
@@ -220,6 +231,9 @@ class Pipeline:
                 z_Z=latent(face.seed, face.spec.latent_dim),
                 png=content,
             )
+
+    def _stored_as(self, key: str) -> str:
+        return key if self._signer is None else f"{key}-signed"
 
     def _signed(self, content: bytes, media_type: str) -> bytes:
         return content if self._signer is None else self._signer.sign(content, media_type)

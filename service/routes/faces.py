@@ -4,9 +4,11 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 
+from service.addresses import Meaning, raw_headers
 from service.errors import InvalidParameter, InvalidParametersError
 from service.exchange import (
     FOREVER,
+    RawResponse,
     admit,
     face_headers,
     is_head,
@@ -99,22 +101,39 @@ async def random_face(request: Request) -> Response:
 async def seeded_face(request: Request) -> Response:
     """One seed, one face: cacheable for ever, and 304 before any work."""
     await admit(request)
-    query = request.query_params.multi_items()
-    seed, extension = split_extension(request.path_params["seed"])
-    pipeline = state_of(request)["pipeline"]
-    with lease(request, _model(query)) as served:
-        params = _parse(request, served, query, seed=seed, extension=extension)
-        face = complete(params, served)
-        etag = pipeline.etag(face.key)
-        headers = face_headers(face) | {"ETag": etag, "Cache-Control": FOREVER}
-        if extension is None:
-            headers["Vary"] = "Accept"
-        if matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=headers)
+    state = state_of(request)
+    pipeline, addresses = state["pipeline"], state["addresses"]
+    scope, headers = request.scope, request.headers
+    address = (scope["path"], scope["query_string"], headers.get("accept", ""))
+    meaning = addresses.get(address)
+    model = _model(request.query_params.multi_items()) if meaning is None else meaning.model
+    with lease(request, model) as served:
+        if meaning is None or meaning.face.spec is not served.spec:
+            meaning = _read(request, served, model)
+        if matches(headers.get("if-none-match"), meaning.etag):
+            addresses[address] = meaning
+            return RawResponse(meaning.headers, status_code=304)
         if is_head(request):
-            return _only_headers(headers)
-        picture = await while_connected(request, pipeline.picture(face, served))
-        return Response(picture.content, headers=headers | work_headers(picture))
+            return RawResponse(meaning.headers)
+        if (picture := pipeline.at_hand(meaning.face)) is not None:
+            addresses[address] = meaning
+        else:
+            work = pipeline.picture(meaning.face, served)
+            picture = await while_connected(request, work)
+        return RawResponse(meaning.headers + work_headers(picture), picture.content)
+
+
+def _read(request: Request, served: Served, model: str | None) -> Meaning:
+    """What the address of a seeded face means, in the terms of the model it names."""
+    seed, extension = split_extension(request.path_params["seed"])
+    query = request.query_params.multi_items()
+    params = _parse(request, served, query, seed=seed, extension=extension)
+    face = complete(params, served)
+    etag = state_of(request)["pipeline"].etag(face.key)
+    headers = face_headers(face) + raw_headers({"ETag": etag, "Cache-Control": FOREVER})
+    if extension is None:
+        headers += raw_headers({"Vary": "Accept"})
+    return Meaning(model, face, etag, headers)
 
 
 async def _new_face(request: Request, query: list[tuple[str, str]] | None = None) -> Response:
@@ -124,16 +143,16 @@ async def _new_face(request: Request, query: list[tuple[str, str]] | None = None
         params = _parse(request, served, query, seed=None, prefer="png")
         face = complete(params, served)
         if is_head(request):
-            return _only_headers(face_headers(face) | _UNSTORED)
+            return RawResponse(face_headers(face) + _UNSTORED)
         if params.seeded:
             picture = await while_connected(request, pipeline.picture(face, served))
         else:
             face, picture = await while_connected(request, pipeline.fresh(params, served))
-        headers = face_headers(face) | work_headers(picture) | _UNSTORED
-        return Response(picture.content, headers=headers)
+        headers = face_headers(face) + work_headers(picture) + _UNSTORED
+        return RawResponse(headers, picture.content)
 
 
-_UNSTORED = {"Cache-Control": "no-store", "Vary": "Accept"}
+_UNSTORED = raw_headers({"Cache-Control": "no-store", "Vary": "Accept"})
 
 
 def _parse(
@@ -165,9 +184,3 @@ def _direct(texts: list[str]) -> bool:
         return texts == ["1"]
     detail = "direct is given once, as 0 or 1."
     raise InvalidParametersError([InvalidParameter("direct", detail, ("0", "1"))])
-
-
-def _only_headers(headers: dict[str, str]) -> Response:
-    response = Response(headers=headers)
-    del response.headers["Content-Length"]  # unknown: no picture was made
-    return response

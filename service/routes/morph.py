@@ -10,12 +10,14 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
+from service.addresses import raw_headers
 from service.animation import ANIMATION_FORMATS, animate, animation_version
 from service.budget import BUDGET
 from service.encoder import resample
 from service.errors import QueueFullError
 from service.exchange import (
     FOREVER,
+    RawResponse,
     admit,
     disposition,
     identify,
@@ -128,7 +130,7 @@ async def morph(request: Request) -> Response:
 
         film = state["pipeline"].stored(key, make, seconds)
         picture = await while_connected(request, film)
-        return Response(picture.content, headers=headers | work_headers(picture))
+        return RawResponse(raw_headers(headers) + work_headers(picture), picture.content)
 
 
 def _face(end: MorphEnd, params: MorphParams, served: Served) -> Face:
