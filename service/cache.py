@@ -49,10 +49,10 @@ class SharedPictures(Protocol):
 
 @dataclass(eq=False)
 class _Flight:
-    """One picture on its way, and how many callers wait for it."""
+    """One picture on its way, and the callers that wait for it."""
 
-    waiters: int = 0
-    landed: asyncio.Event = field(default_factory=asyncio.Event)
+    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    landed: bool = False
     content: bytes = b""
     result: CacheResult = "miss"
     error: Exception | None = None
@@ -102,12 +102,13 @@ class PictureCache:
         if flight is None:
             flight = self._flights[key] = _Flight()
             flight.task = self._spawn(self._fly(key, flight, make))
-        flight.waiters += 1
+        waiter = asyncio.get_running_loop().create_future()
+        flight.waiters.add(waiter)
         try:
-            await flight.landed.wait()
+            await waiter
         finally:
-            flight.waiters -= 1
-            if not flight.waiters and not flight.landed.is_set():
+            flight.waiters.discard(waiter)
+            if not flight.waiters and not flight.landed:
                 self._abandon(key, flight)
         if flight.error is not None:
             self._telemetry.cache_requests.labels(result="error").inc()
@@ -136,7 +137,10 @@ class PictureCache:
             raise
         finally:
             self._forget(key, flight)
-            flight.landed.set()
+            flight.landed = True
+            for waiter in flight.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def _obtain(
         self, key: str, make: Callable[[], Awaitable[bytes]]

@@ -48,6 +48,11 @@ class Clients:
         self._required = api_key_required
         self._trusted = tuple(trusted_proxies)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it matters who asks even where nobody is counted."""
+        return bool(self._digests)
+
     def identify(self, scope: Scope) -> str:
         """A name for the client behind an ASGI request: the same each time, and no secret.
 

@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 FOREVER = "public, max-age=31536000, immutable"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 T = TypeVar("T")
 
 
@@ -58,9 +59,11 @@ async def admit(request: Request, pictures: int = 1) -> None:
     Raises UnauthorizedError, RateLimitedError or TooLargeError. The quota goes with every answer.
     """
     state = state_of(request)
-    client = identify(request)
     if state["limiter"] is None:
+        if state["clients"].keyed:
+            identify(request)
         return
+    client = identify(request)
     headers = await state["limiter"].check(client, pictures)
     request.scope[HEADERS] = dict(headers)
 
@@ -118,19 +121,19 @@ class RawResponse(Response):
 def face_headers(face: Face) -> RawHeaders:
     """Everything an answer says about the face it holds."""
     seed = str(face.seed)
-    headers = {
-        "X-Seed": seed,
-        "X-Model": face.spec.identity,
-        "X-AI-Generated": "true",
-        "Content-Type": face.media_type,
-        "Content-Disposition": disposition(f"face-{seed}", face.format),
-    }
-    return raw_headers(headers | ({"X-Labels": face.label_text} if face.labels else {}))
+    headers = [
+        (b"x-seed", seed.encode()),
+        (b"x-model", face.spec.identity.encode()),
+        (b"x-ai-generated", b"true"),
+        (b"content-type", face.media_type.encode()),
+        (b"content-disposition", disposition(f"face-{seed}", face.format).encode()),
+    ]
+    return headers + ([(b"x-labels", face.label_text.encode())] if face.labels else [])
 
 
 def disposition(stem: str, format_: str) -> str:
     """Content-Disposition with a file name that every file system takes."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:72]
+    stem = _UNSAFE.sub("-", stem)[:72]
     return f'inline; filename="{stem}.{"jpg" if format_ == "jpeg" else format_}"'
 
 
@@ -142,7 +145,7 @@ def work_headers(picture: Picture) -> RawHeaders:
         f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in picture.seconds.items()
     )
     timing = stages or f"cache;desc={picture.cache}"
-    return raw_headers({"X-Cache": picture.cache, "Server-Timing": timing})
+    return [(b"x-cache", picture.cache.encode()), (b"server-timing", timing.encode())]
 
 
 _FROM_CACHE = raw_headers({"X-Cache": "hit", "Server-Timing": "cache;desc=hit"})

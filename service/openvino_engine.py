@@ -6,6 +6,7 @@ picture, and no thread waits for another (docs/decisions/0010-pictures-computed-
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,11 @@ from service.openvino_graph import openvino_model  # noqa: E402
 SIDES_PER_THREAD = 512
 """In one step each thread makes pictures of so many pixels' side in all, two at least: enough that
 the threads seldom wait for the next step, few enough that newcomers wait for little."""
+
+
+SMALL, LANES_PER_THREAD = 256, 2
+"""Up to so many pixels a side each thread has its next picture's inputs at hand before it is done
+with one. Larger pictures take so long that it gains nothing, and much memory."""
 
 
 class OpenVinoEngine:
@@ -54,7 +60,8 @@ class OpenVinoEngine:
             },
         )
         # No AsyncInferQueue: its Python takes as long as a small picture.
-        self._requests = [compiled.create_infer_request() for _ in range(threads)]
+        lanes = threads * (LANES_PER_THREAD if spec.resolution <= SMALL else 1)
+        self._lanes = [_Lane(compiled, spec) for _ in range(lanes)]
         self._spec = spec
         self._threads = threads
         self._weights = sum(p.numel() for p in generator.parameters())
@@ -85,20 +92,19 @@ class OpenVinoEngine:
         side = self._spec.resolution
         image_BHWC = np.empty((len(z_BZ), side, side, 3), np.uint8)
         inputs = [z_BZ, y_BL] if self._spec.space.label_dim else [z_BZ]
-        inputs = [np.ascontiguousarray(rows, np.float32) for rows in inputs]
+        count, ahead = len(z_BZ), len(self._lanes)
         try:
             try:
-                for row in range(len(z_BZ)):
-                    request = self._requests[row % self._threads]
-                    request.wait()
-                    for index, rows in enumerate(inputs):
-                        request.set_input_tensor(index, _shared(rows[row : row + 1]))
-                    request.set_output_tensor(_shared(image_BHWC[row : row + 1]))
-                    request.start_async()
+                for row in range(count + ahead):
+                    lane = self._lanes[row % ahead]
+                    if row >= ahead:
+                        lane.finish(image_BHWC[row - ahead])
+                    if row < count:
+                        lane.start([rows[row] for rows in inputs])
             finally:
-                # Even if one failed: nobody may still write to pictures that are given up.
-                for request in self._requests:
-                    request.wait()
+                # Even if one failed: each lane is free when the next batch comes.
+                for lane in self._lanes:
+                    lane.wait()
         except RuntimeError as error:
             if "bad_alloc" not in str(error):
                 raise
@@ -108,6 +114,31 @@ class OpenVinoEngine:
     def halve_tile(self) -> bool:
         """False: pictures are computed one by one already."""
         return False
+
+
+class _Lane:
+    """One picture on its way: a request with arrays of its own, which it reads and writes."""
+
+    def __init__(self, compiled: ov.CompiledModel, spec: ModelSpec) -> None:
+        self._request = compiled.create_infer_request()
+        dims = [spec.latent_dim] + ([spec.space.label_dim] if spec.space.label_dim else [])
+        self._inputs = [np.zeros((1, dim), np.float32) for dim in dims]
+        self._image = np.zeros((1, spec.resolution, spec.resolution, 3), np.uint8)
+        for index, rows in enumerate(self._inputs):
+            self._request.set_input_tensor(index, _shared(rows))
+        self._request.set_output_tensor(_shared(self._image))
+        self.wait = self._request.wait
+
+    def start(self, rows: Sequence[NDArray[np.float32]]) -> None:
+        """Begin with the picture of these inputs, z_Z and perhaps y_L; returns at once."""
+        for ours, given in zip(self._inputs, rows, strict=True):
+            ours[0] = given
+        self._request.start_async()
+
+    def finish(self, image_HWC: NDArray[np.uint8]) -> None:
+        """Wait for the picture, and put it there."""
+        self._request.wait()
+        image_HWC[:] = self._image[0]
 
 
 def _shared(array: NDArray[Any]) -> ov.Tensor:

@@ -7,7 +7,7 @@ answer names them all; nothing is silently ignored.
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -116,7 +116,7 @@ def split_extension(name: str) -> tuple[str, str | None]:
 
 
 def parse_face(
-    query: Iterable[tuple[str, str]],
+    query: Sequence[tuple[str, str]],
     attributes: AttributeParser,
     *,
     seed: str | None = None,
@@ -174,10 +174,12 @@ def face_key(
 
 
 def _named_once(
-    query: Iterable[tuple[str, str]], attributes: AttributeParser, problems: list[InvalidParameter]
+    query: Sequence[tuple[str, str]], attributes: AttributeParser, problems: list[InvalidParameter]
 ) -> dict[str, str]:
     """Parameters by their canonical names; unknown and doubled ones become problems."""
     allowed = (*attributes.names, *PICTURE_PARAMETERS)
+    if not query:
+        return {}
     canonical = {name.casefold(): name for name in allowed}
     texts: dict[str, str] = {}
     for raw, text in query:

@@ -39,7 +39,7 @@ class Claims:
     def __post_init__(self) -> None:
         for name in ("seed", "model", "labels"):
             text = getattr(self, name)
-            if len(text) > MAX_CLAIM or not all(" " <= character <= "~" for character in text):
+            if len(text) > MAX_CLAIM or not (text.isascii() and text.isprintable()):
                 raise ValueError(f"{name} is not up to {MAX_CLAIM} characters of printable ASCII")
         if not self.seed or not self.model:
             raise ValueError("a picture without seed or model claims nothing")

@@ -69,7 +69,7 @@ async def image(request: Request) -> Response:
 async def random_face(request: Request) -> Response:
     """A redirect to a seed nobody has seen; with `direct=1` its bytes, as /image has them."""
     await admit(request)
-    query = request.query_params.multi_items()
+    query = _query(request)
     direct = _direct([text for name, text in query if name.casefold() == "direct"])
     rest = [(name, text) for name, text in query if name.casefold() != "direct"]
     if direct:
@@ -106,7 +106,7 @@ async def seeded_face(request: Request) -> Response:
     scope, headers = request.scope, request.headers
     address = (scope["path"], scope["query_string"], headers.get("accept", ""))
     meaning = addresses.get(address)
-    model = _model(request.query_params.multi_items()) if meaning is None else meaning.model
+    model = _model(_query(request)) if meaning is None else meaning.model
     with lease(request, model) as served:
         if meaning is None or meaning.face.spec is not served.spec:
             meaning = _read(request, served, model)
@@ -126,7 +126,7 @@ async def seeded_face(request: Request) -> Response:
 def _read(request: Request, served: Served, model: str | None) -> Meaning:
     """What the address of a seeded face means, in the terms of the model it names."""
     seed, extension = split_extension(request.path_params["seed"])
-    query = request.query_params.multi_items()
+    query = _query(request)
     params = _parse(request, served, query, seed=seed, extension=extension)
     face = complete(params, served)
     etag = state_of(request)["pipeline"].etag(face.key)
@@ -137,7 +137,7 @@ def _read(request: Request, served: Served, model: str | None) -> Meaning:
 
 
 async def _new_face(request: Request, query: list[tuple[str, str]] | None = None) -> Response:
-    query = request.query_params.multi_items() if query is None else query
+    query = _query(request) if query is None else query
     pipeline = state_of(request)["pipeline"]
     with lease(request, _model(query)) as served:
         params = _parse(request, served, query, seed=None, prefer="png")
@@ -172,6 +172,11 @@ def _parse(
         accept=request.headers.get("accept"),
         prefer=prefer,
     )
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    """Names and values, in order; most requests have none."""
+    return request.query_params.multi_items() if request.scope["query_string"] else []
 
 
 def _model(query: list[tuple[str, str]]) -> str | None:

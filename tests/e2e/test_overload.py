@@ -58,7 +58,7 @@ async def test_five_times_the_capacity(server, pace, closed):
     assert result.wrong == []
     assert result.refused > len(result.tally.served) > 0
     assert result.tally.seconds(0.99) <= DEADLINE
-    assert result.growth < 1.1
+    assert result.growth < 1.25  # some megabytes for the connections of all who were refused
     # As fast as before: by processor time, which others on the machine do not change.
     assert set(result.recovered.tally.statuses) == {200}
     assert result.recovered.cpu_seconds < 1.5 * pace.cpu_seconds

@@ -92,10 +92,10 @@ def counted(telemetry):
 async def ask(cache, maker, count=1, key="a"):
     """Tasks that wait for the picture; returns once all of them do."""
     fresh = key not in cache._flights
-    before = 0 if fresh else cache._flights[key].waiters
+    before = 0 if fresh else len(cache._flights[key].waiters)
     tasks = [asyncio.create_task(cache.get_or_make(key, maker)) for _ in range(count)]
     await eventually(
-        lambda: key in cache._flights and cache._flights[key].waiters == before + count
+        lambda: key in cache._flights and len(cache._flights[key].waiters) == before + count
     )
     await eventually(lambda: maker.calls == 1 or not fresh or cache._shared is not None)
     return tasks
