@@ -1,11 +1,13 @@
 """Checkpoint folder → an engine that computes its pictures, the best one that is installed.
 
-These files alone know torch and the models package: this one, torch_engine and openvino_….
+These files alone know torch and the models package: this one and the engines'.
 None knows HTTP, PNG or queues.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
+
+import torch
 
 from models import Checkpoint, CheckpointError, load_checkpoint
 from service.batcher import Engine
@@ -22,12 +24,12 @@ def load_engine(
     tile: int = DEFAULT_TILE,
     threads: int,
 ) -> Engine:
-    """The engine of a checkpoint: `openvino` where that is installed (`auto`), else `torch`.
+    """The engine of a checkpoint, by `auto` the first there is of `cuda`, `openvino` and `torch`.
 
-    `precision`: auto, fp32 or bf16; `tile` is for torch alone. Which engine it is depends on what
-    is installed and on the CPU, never on a measurement: two starts on a busy machine would
-    measure differently, and make other bytes. Raises CheckpointError where the folder is no good,
-    SettingsError where an engine or a precision that is asked for cannot be had.
+    `precision`: auto, fp32 or bf16; `tile` is for `cuda` and `torch`. Which engine it is
+    depends on what is installed and on the machine, never on a measurement: two starts on a busy
+    machine would measure differently, and make other bytes. Raises CheckpointError where the
+    folder is no good, SettingsError where an engine or a precision that is asked for cannot be had.
     """
     checkpoint = load_checkpoint(folder)
     try:
@@ -36,6 +38,15 @@ def load_engine(
         raise CheckpointError(
             f"checkpoint {folder} cannot be served ({error}): export it with other names"
         ) from error
+    if kind == "cuda" or (kind == "auto" and torch.cuda.is_available()):
+        from service.cuda_engine import CudaEngine
+
+        try:
+            return CudaEngine(checkpoint, spec, tile=tile, precision=precision)
+        except ValueError as error:
+            raise SettingsError(
+                f"VISAGE_ENGINE is {kind} and VISAGE_PRECISION {precision}, but {error}"
+            ) from error
     installed = find_spec("openvino") is not None
     if kind == "openvino" and not installed:
         raise SettingsError(

@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     default_model: str = Field(
         "", description="Name of the model that answers where none is named; empty: the first."
     )
-    engine: Literal["auto", "openvino", "torch"] = Field(
-        "auto", description="What computes pictures; auto: OpenVINO where installed, else torch."
+    engine: Literal["auto", "cuda", "openvino", "torch"] = Field(
+        "auto",
+        description="What computes pictures; auto: the first of cuda, openvino, torch.",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="Of the computing; auto: bf16 where engine and CPU have it, else fp32."

@@ -50,7 +50,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["torch", "openvino", "openvino fp32"])
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+KINDS = ["torch", "openvino", "openvino fp32"]
+KINDS += [pytest.param(kind, marks=[pytest.mark.gpu, GPU]) for kind in ("cuda", "cuda fp32")]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def load(request):
     """Loads a folder with one kind of engine."""
     kind, _, precision = request.param.partition(" ")
@@ -166,6 +171,24 @@ def test_the_engines_name_says_all_that_bytes_depend_on(folder):
     assert not exact.halve_tile()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_is_refused(folder):
+    with pytest.raises(SettingsError, match=r"VISAGE_ENGINE is cuda .* there is no CUDA device"):
+        load_engine(folder, kind="cuda", threads=1)
+
+
+@pytest.mark.gpu
+@GPU
+def test_cuda_goes_first_and_halves_its_tile(folder):
+    engine = load_engine(folder, tile=4, threads=1)
+    assert engine.spec.engine.endswith("tile 4")
+    assert engine.halve_tile()
+    assert engine.spec.engine.endswith("tile 2")
+    z_BZ, y_BL = inputs(engine, 7)
+    assert engine.generate(z_BZ, y_BL).shape == (7, 16, 16, 3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there CUDA goes first")
 def test_openvino_goes_first_where_it_is_installed(folder, monkeypatch):
     assert load_engine(folder, threads=1).spec.engine.startswith("openvino")
     monkeypatch.setattr("service.engine.find_spec", lambda name: None)

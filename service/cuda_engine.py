@@ -1,0 +1,166 @@
+"""Pictures by torch on a CUDA device: half precision, one CUDA graph per model, at its tile.
+
+A tile's inputs and pictures pass through pinned memory; pictures leave on a stream of their own, so
+that the next tile is computed while the last one is copied, and encoded on other threads. Nothing
+here has run yet: no device was at hand (docs/decisions/0011-cuda-graph.md).
+"""
+
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import Checkpoint, to_pixels
+from service.errors import EngineOutOfMemoryError
+from service.labels import ModelSpec
+
+WARM_UP_STEPS = 3
+"""Before a graph is recorded: kernels are chosen and libraries loaded outside of it."""
+SLOTS = 2
+"""Tiles on their way at once: one is computed, one leaves."""
+
+
+class CudaEngine:
+    """The folded generator of one checkpoint on a GPU. `spec.engine` is filled in here.
+
+    `precision`: `auto` is bf16 where the device has it, else fp16. Raises ValueError for bf16
+    where it has not, and where there is no CUDA device.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, spec: ModelSpec, *, tile: int, precision: str = "auto"
+    ) -> None:
+        if not torch.cuda.is_available():
+            raise ValueError("there is no CUDA device: use auto")
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        if precision == "bf16" and not native:
+            raise ValueError("this GPU has no bf16: use fp32 or auto")
+        half = torch.bfloat16 if native else torch.float16
+        self._dtype = torch.float32 if precision == "fp32" else half
+        self._device = torch.device("cuda")
+        generator = checkpoint.build().fold().to(self._device, self._dtype)
+        self._generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._spec = spec
+        self._tile = tile
+        self._compute = torch.cuda.Stream()
+        self._copy = torch.cuda.Stream()
+        self._lay_out()
+
+    @property
+    def spec(self) -> ModelSpec:
+        version = torch.__version__.partition("+")[0]
+        precision = {torch.float32: "fp32", torch.float16: "fp16"}.get(self._dtype, "bf16")
+        device = torch.cuda.get_device_name(self._device)
+        return replace(
+            self._spec, engine=f"torch {version} {device} {precision}, tile {self._tile}"
+        )
+
+    @property
+    def tile(self) -> int:
+        return self._tile
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(p.nbytes for p in self._generator.parameters())
+
+    def warm_up(self) -> None:
+        """Record the graph and run it once."""
+        space = self._spec.space
+        z_TZ = np.zeros((self._tile, self._spec.latent_dim), np.float32)
+        self.generate(z_TZ, np.zeros((self._tile, space.label_dim), np.float32))
+
+    @torch.inference_mode()
+    def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it."""
+        side = self._spec.resolution
+        image_BHWC = np.empty((len(z_BZ), side, side, 3), np.uint8)
+        leaving: deque[tuple[_Slot, int, int]] = deque()
+        try:
+            if self._graph is None:
+                self._record()
+            for number, start in enumerate(range(0, len(z_BZ), self._tile)):
+                if len(leaving) == SLOTS:
+                    _arrive(image_BHWC, *leaving.popleft())
+                stop = min(start + self._tile, len(z_BZ))
+                slot = self._slots[number % SLOTS]
+                self._launch(slot, z_BZ[start:stop], y_BL[start:stop])
+                leaving.append((slot, start, stop))
+            while leaving:
+                _arrive(image_BHWC, *leaving.popleft())
+        except torch.OutOfMemoryError as error:
+            torch.cuda.synchronize()  # nothing may still write to what is given up
+            raise EngineOutOfMemoryError(str(error)) from error
+        return image_BHWC
+
+    def halve_tile(self) -> bool:
+        """Need less memory from now on; False where the tile is one picture already."""
+        if self._tile == 1:
+            return False
+        self._tile //= 2
+        self._lay_out()
+        torch.cuda.empty_cache()
+        return True
+
+    def _lay_out(self) -> None:
+        """Memory for the present tile; its graph is recorded when it is first needed."""
+        shape = (self._tile, self._spec.latent_dim), (self._tile, self._spec.space.label_dim)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._z_TZ, self._y_TL = (torch.zeros(s, device=self._device) for s in shape)
+        self._image_THWC: Tensor | None = None
+        self._slots = [_Slot(*shape, side=self._spec.resolution) for _ in range(SLOTS)]
+
+    def _run(self) -> Tensor:
+        y_TL = self._y_TL.to(self._dtype) if self._spec.space.label_dim else None
+        return to_pixels(self._generator(self._z_TZ.to(self._dtype), y_TL))
+
+    def _record(self) -> None:
+        self._compute.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._compute):
+            for _ in range(WARM_UP_STEPS):
+                self._run()
+        self._compute.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._compute):
+            self._image_THWC = self._run()
+        self._graph = graph
+
+    def _launch(self, slot: "_Slot", z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> None:
+        """Compute up to a tile of pictures and send them on their way; returns at once."""
+        assert self._graph is not None
+        assert self._image_THWC is not None
+        # A short batch leaves old rows behind as padding: rows do not see one another.
+        slot.z_TZ[: len(z_BZ)] = torch.from_numpy(np.ascontiguousarray(z_BZ))
+        slot.y_TL[: len(y_BL)] = torch.from_numpy(np.ascontiguousarray(y_BL))
+        with torch.cuda.stream(self._compute):
+            self._z_TZ.copy_(slot.z_TZ, non_blocking=True)
+            self._y_TL.copy_(slot.y_TL, non_blocking=True)
+            self._graph.replay()
+            # The graph writes its pictures to one place, which the next tile overwrites.
+            slot.image_THWC.copy_(self._image_THWC)
+            slot.computed.record(self._compute)
+        with torch.cuda.stream(self._copy):
+            self._copy.wait_event(slot.computed)
+            slot.pinned_THWC.copy_(slot.image_THWC, non_blocking=True)
+            slot.arrived.record(self._copy)
+
+
+class _Slot:
+    """One tile on its way: pinned inputs, its pictures on the device and in pinned memory."""
+
+    def __init__(self, z_shape: tuple[int, int], y_shape: tuple[int, int], *, side: int) -> None:
+        pictures: Any = (z_shape[0], side, side, 3)
+        self.z_TZ = torch.zeros(z_shape, pin_memory=True)
+        self.y_TL = torch.zeros(y_shape, pin_memory=y_shape[1] > 0)
+        self.image_THWC = torch.empty(pictures, dtype=torch.uint8, device="cuda")
+        self.pinned_THWC = torch.empty(pictures, dtype=torch.uint8, pin_memory=True)
+        self.computed = torch.cuda.Event()
+        self.arrived = torch.cuda.Event(blocking=True)  # who waits lets others compute
+
+
+def _arrive(image_BHWC: NDArray[np.uint8], slot: _Slot, start: int, stop: int) -> None:
+    slot.arrived.synchronize()
+    image_BHWC[start:stop] = slot.pinned_THWC[: stop - start].numpy()
