@@ -41,6 +41,7 @@ PEERS ?= .venv-bench
 bench-serving: $(VENV)/.dev $(PEERS)/.done  ## the service beside other servers of the same generator
 	@command -v wrk >/dev/null || { echo 'wrk makes the load: install the package wrk' >&2; exit 2; }
 	$(BIN)/python -m benchmarks.serving --peers-python $(PEERS)/bin/python $(ARGS)
+	$(BIN)/python -m benchmarks.serving.ladder
 
 $(PEERS)/.done:
 	$(PYTHON) -m venv $(PEERS)

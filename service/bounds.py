@@ -34,7 +34,7 @@ class BoundsMiddleware:
         if refusal is not None:
             await self._problem_response(refusal)(scope, receive, send)
             return
-        if scope.get("method") == "GET":  # nobody keeps the body of one, however long it is
+        if scope.get("method") == "GET" and _bodiless(scope):
             await self._app(scope, receive, send)
             return
         received = 0
@@ -84,3 +84,9 @@ class BoundsMiddleware:
         return TooLargeError(
             f"A body may have up to {self._max_body_bytes} bytes here: ask for less at a time."
         )
+
+
+def _bodiless(scope: Scope) -> bool:
+    """Whether the headers announce no body, as those of nearly every GET: nothing to measure."""
+    announce = (b"content-length", b"transfer-encoding")
+    return not any(name in announce for name, _ in scope["headers"])

@@ -82,8 +82,12 @@ async def soak(
                 result.reloads.append(await _reload(url, model))
                 continue
             server = result.servers[-1]
+            refused = result.visitors.refused
             server.process.send_signal(signal.SIGTERM)
             result.exits.append(await asyncio.to_thread(server.wait))
+            # All who were turned away wait a second: somebody is to find nobody there.
+            while result.visitors.refused == refused:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.01)
             await asyncio.to_thread(begin)
 
     async def watch() -> None:

@@ -8,30 +8,19 @@ All on this machine, the load made by wrk on the same cores, rounds interleaved:
 import argparse
 import json
 import statistics
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.serving.load import closed_loop, open_loop
+from benchmarks.serving.load import closed_loop, open_loop, per_second
 from benchmarks.serving.servers import ASKS, Ask, Running, peer, service
 from models import load_checkpoint
 from service.engine import load_engine
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "models" / "checkpoints" / "faces-64"
 NEW_FACE = Ask("/v1/faces/SEED.png")
-
-
-def per_second(call, pictures: int, seconds: float) -> float:
-    """Pictures a second, the first call left out."""
-    call()
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        call()
-        done += pictures
-    return done / (time.perf_counter() - start)
 
 
 def bare(checkpoint: Path, seconds: float) -> dict[str, float]:

@@ -10,8 +10,6 @@ import argparse
 import io
 import json
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,23 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.serving.load import closed_loop
+from benchmarks.serving.load import closed_loop, per_second
 from benchmarks.serving.servers import Ask, service
 from models import Generator, GeneratorConfig, load_checkpoint, save_checkpoint
 from service.engine import load_engine
 from service.png import encode_png
 
 FACES_64 = Path(__file__).resolve().parents[2] / "models" / "checkpoints" / "faces-64"
-
-
-def rate(call: Callable[[], object], count: int, seconds: float) -> float:
-    """Times `count` a second, the first call left out."""
-    call()
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        call()
-        done += count
-    return done / (time.perf_counter() - start)
 
 
 def random_checkpoint(folder: Path, resolution: int) -> Path:
@@ -80,7 +68,7 @@ def measure(checkpoint: Path, resolution: int, seconds: float) -> dict[str, floa
     for name, count in (("engine", engine.tile), ("engine, one", 1)):
         z = random.standard_normal((count, spec.latent_dim)).astype(np.float32)
         y = np.zeros((count, spec.space.label_dim), np.float32)
-        figures[name] = rate(partial(engine.generate, z, y), len(z), seconds)
+        figures[name] = per_second(partial(engine.generate, z, y), len(z), seconds)
     del engine  # the service takes its place in memory
     ask = Ask("/v1/faces/SEED.png")
     with service(checkpoint, reservoir=0) as running:
@@ -89,8 +77,8 @@ def measure(checkpoint: Path, resolution: int, seconds: float) -> dict[str, floa
         figures |= {"service": many.rate, "failed": many.failed + one.failed}
         figures |= {"one client, ms": one.p50 * 1e3, "resident, MB": running.resident() / 2**20}
     image = enlarged(resolution)
-    figures["png"] = rate(lambda: encode_png(image), 1, seconds / 2)
-    figures["png, Pillow"] = rate(lambda: pillow(image), 1, seconds / 2)
+    figures["png"] = per_second(lambda: encode_png(image), 1, seconds / 2)
+    figures["png, Pillow"] = per_second(lambda: pillow(image), 1, seconds / 2)
     return figures
 
 

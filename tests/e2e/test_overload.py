@@ -1,6 +1,7 @@
 """Five times what a server can do: it refuses at once what it cannot serve, and serves the rest."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from overloading import measure_pace, overload
@@ -45,20 +46,15 @@ def pace(server):
 @pytest.mark.parametrize("closed", [True, False], ids=["closed loop", "open loop"])
 async def test_five_times_the_capacity(server, pace, closed):
     assert set(pace.tally.statuses) == {200}
-    result = await overload(
-        server.url,
-        server.process.pid,
-        pace,
-        closed=closed,
-        seconds=4,
-        clients=128,
-        requests=48,
-    )
+    offer = partial(overload, server.url, server.process.pid, pace, closed=closed, clients=128)
+    # Any first overload takes memory for so many connections; a second one must do with that.
+    await offer(seconds=2, requests=16)
+    result = await offer(seconds=4, requests=48)
     assert result.tally.lost == []
     assert result.wrong == []
     assert result.refused > len(result.tally.served) > 0
     assert result.tally.seconds(0.99) <= DEADLINE
-    assert result.growth < 1.25  # some megabytes for the connections of all who were refused
+    assert result.growth < 1.1
     # As fast as before: by processor time, which others on the machine do not change.
     assert set(result.recovered.tally.statuses) == {200}
     assert result.recovered.cpu_seconds < 1.5 * pace.cpu_seconds
