@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         description="What computes pictures; auto: the first of cuda, openvino, torch.",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="Of the computing; auto: bf16 where engine and CPU have it, else fp32."
+        "auto",
+        description="Of the computing; auto: bf16 where engine and device have it, "
+        "else fp32, with cuda fp16.",
     )
     tile: int = Field(
         8,

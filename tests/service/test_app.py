@@ -1,42 +1,16 @@
 """The contract over HTTP, on a fake engine."""
 
-import asyncio
-import io
 import subprocess
 import sys
-import threading
 
 import httpx
 import pytest
-from fakes import FakeEngine, Gate, face_spec
-from PIL import Image
-from serving import eventually, sample_of, serve
+from answers import picture, problem
+from fakes import FakeEngine, face_spec
+from serving import serve
 from structlog.testing import capture_logs
 
-from service.batcher import State
 from service.labels import AttributeSpace
-
-PROBLEM = "application/problem+json"
-
-
-def picture(response: httpx.Response) -> Image.Image:
-    assert response.status_code == 200, response.text
-    assert response.headers["Content-Type"] == "image/png"
-    image = Image.open(io.BytesIO(response.content))
-    image.load()
-    return image
-
-
-def problem(response: httpx.Response, status: int, slug: str) -> dict:
-    assert response.status_code == status, response.text
-    assert response.headers["Content-Type"] == PROBLEM
-    body = response.json()
-    assert body["type"] == f"urn:visage:problem:{slug}"
-    assert body["status"] == status
-    assert body["title"]
-    assert body["detail"]
-    assert "Traceback" not in response.text
-    return body
 
 
 async def test_image_is_new_at_every_call_and_never_stored(client):
@@ -269,135 +243,6 @@ async def test_an_unlabelled_model_has_no_labels():
         assert "Labels" not in picture(answer).text
         body = problem(await client.get("/image?gender=male"), 422, "invalid-parameters")
         assert "gender" not in body["errors"][0]["allowed"]
-
-
-async def test_while_loading_the_process_is_alive_but_not_ready():
-    loaded = threading.Event()
-
-    def load():
-        loaded.wait(20)
-        return FakeEngine()
-
-    async with serve(load, until=None) as client:
-        assert (await client.get("/healthz")).json() == {"status": "alive"}
-        for path in ("/readyz", "/image", "/v1/faces/7.png", "/v1/models", "/v1/models/x"):
-            answer = await client.get(path)
-            assert "loading" in problem(answer, 503, "not-ready")["detail"]
-            assert answer.headers["Retry-After"] == "1"
-        assert (await client.get("/")).status_code == 200
-        assert sample_of(client)("visage_ready") == 0
-        loaded.set()
-        await eventually(lambda: client.app.state.fleet.ready)
-        assert (await client.get("/readyz")).json() == {"status": "ready"}
-        assert sample_of(client)("visage_ready") == 1
-
-
-async def test_a_dead_engine_shows_in_readyz_but_the_process_lives():
-    def load():
-        raise RuntimeError("no device")
-
-    async with serve(load, until=State.FAILED) as client:
-        assert "no device" in problem(await client.get("/readyz"), 503, "not-ready")["detail"]
-        assert (await client.get("/healthz")).status_code == 200
-
-
-async def test_a_picture_that_cannot_be_computed_is_500():
-    failing = iter([True, True, False])
-
-    def twice(size):
-        if next(failing):
-            raise RuntimeError("secret detail")
-
-    async with serve(lambda: FakeEngine(before_batch=twice)) as client:
-        answer = await client.get("/image")
-        problem(answer, 500, "inference-failed")
-        assert "secret detail" not in answer.text
-        picture(await client.get("/image"))
-
-
-async def test_a_full_queue_is_503_with_retry_after():
-    gate = Gate()
-    engine = FakeEngine(tile=1, before_batch=gate)
-    async with serve(lambda: engine, queue_capacity=1) as client:
-        running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        waiting = asyncio.create_task(client.get("/image"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
-        answer = await client.get("/image")
-        problem(answer, 503, "queue-full")
-        assert int(answer.headers["Retry-After"]) >= 1
-        gate.open()
-        picture(await running)
-        picture(await waiting)
-
-
-async def test_a_passed_deadline_is_504():
-    gate = Gate()
-    async with serve(lambda: FakeEngine(before_batch=gate), deadline=0.05) as client:
-        problem(await client.get("/image"), 504, "deadline-passed")
-        gate.open()
-
-
-async def test_a_client_that_leaves_takes_its_work_along():
-    gate = Gate()
-    engine = FakeEngine(tile=1, before_batch=gate)
-    async with serve(lambda: engine) as client:
-        sample = sample_of(client)
-        running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        await asyncio.wait_for(_leave(client, sample), 20)
-        assert sample("visage_requests_cancelled_total", stage="queued") == 1
-        assert sample("visage_http_requests_total", route="/image", method="GET", code="499") == 1
-        assert sample("visage_queue_depth") == 0
-        gate.open()
-        picture(await running)
-        assert engine.batches == [1]
-
-
-async def _leave(client, sample):
-    """Ask for a face as an ASGI server does, and disconnect once it is queued."""
-    sent = []
-
-    async def receive():
-        await eventually(lambda: sample("visage_queue_depth") == 1)
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        sent.append(message)
-
-    app = client._transport.app
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/image",
-        "raw_path": b"/image",
-        "root_path": "",
-        "scheme": "http",
-        "query_string": b"",
-        "headers": [],
-        "http_version": "1.1",
-    }
-    await app(scope, receive, send)
-    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [499]
-
-
-async def test_draining_finishes_what_was_accepted_and_refuses_the_rest():
-    gate = Gate()
-    async with serve(lambda: FakeEngine(tile=1, before_batch=gate)) as client:
-        running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        waiting = asyncio.create_task(client.get("/image"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
-        client.app.state.fleet.drain()
-        for path in ("/readyz", "/image"):
-            answer = await client.get(path)
-            problem(answer, 503, "draining")
-            assert "Retry-After" in answer.headers
-        assert (await client.get("/healthz")).status_code == 200
-        gate.open()
-        picture(await running)
-        picture(await waiting)
-        assert sample_of(client)("visage_requests_rejected_total", reason="draining") == 1
 
 
 async def test_metrics_count_requests_by_route_and_never_by_seed(client, sample):

@@ -1,18 +1,14 @@
-"""POST /v1/faces: zips, sheets, refusals; what it asks of the queue; clients that leave."""
+"""POST /v1/faces: zips, sheets and refusals."""
 
-import asyncio
 import io
 import json
-import threading
-import zipfile
 
-import httpx
 import numpy as np
 import pytest
-from fakes import FakeEngine, Gate, face_spec
+from answers import ask, problem, unzipped
+from fakes import FakeEngine, face_spec
 from PIL import Image
-from serving import eventually, sample_of, serve
-from structlog.testing import capture_logs
+from serving import serve
 
 from service.many_params import ManyRequest, narrowed
 from service.provenance import read_claims
@@ -21,31 +17,8 @@ from service.sheet import GAP
 Z = 8
 
 
-def unzipped(answer: httpx.Response) -> tuple[dict, list[bytes]]:
-    """The manifest and the pictures, in its order."""
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Content-Type"] == "application/zip"
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert archive.testzip() is None
-        manifest = json.loads(archive.read("manifest.json"))
-        names = [item["name"] for item in manifest["items"]]
-        assert archive.namelist() == [*names, "manifest.json"]
-        return manifest, [archive.read(name) for name in names]
-
-
-def refused(answer: httpx.Response, status: int, slug: str) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["type"] == f"urn:visage:problem:{slug}"
-    return answer.json()
-
-
 def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
-
-
-async def ask(client: httpx.AsyncClient, **body: object) -> httpx.Response:
-    return await client.post("/v1/faces", json=body)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +150,7 @@ async def test_each_face_is_in_its_place_on_the_sheet(client):
 )
 async def test_what_is_not_valid_is_named(client, sample, body, parameter):
     answer = await client.post("/v1/faces", json=body)
-    found = refused(answer, 422, "invalid-parameters")["errors"]
+    found = problem(answer, 422, "invalid-parameters")["errors"]
     assert [error["parameter"] for error in found] == [parameter]
     assert sample("visage_batch_size_count", model="fake-16") == 0
 
@@ -187,7 +160,7 @@ async def test_latents_are_finite(client, number):
     body = '{"latents": [[' + ",".join([number] * Z) + "]]}"
     headers = {"Content-Type": "application/json"}
     answer = await client.post("/v1/faces", content=body, headers=headers)
-    refused(answer, 422, "invalid-parameters")
+    problem(answer, 422, "invalid-parameters")
 
 
 async def test_unknown_labels_say_what_is_allowed_as_in_addresses(client):
@@ -200,35 +173,35 @@ async def test_unknown_labels_say_what_is_allowed_as_in_addresses(client):
 @pytest.mark.parametrize("body", [b"{", b"[1", b"\xff\xfe", b"nul"])
 async def test_what_is_no_json_is_a_bad_request(client, body):
     headers = {"Content-Type": "application/json"}
-    refused(await client.post("/v1/faces", content=body, headers=headers), 400, "bad-request")
+    problem(await client.post("/v1/faces", content=body, headers=headers), 400, "bad-request")
 
 
 async def test_other_bodies_and_parameters_are_refused(client):
     answer = await client.post("/v1/faces", data={"count": 1})
-    refused(answer, 415, "unsupported-media-type")
-    refused(await client.post("/v1/faces", content=b"{}"), 415, "unsupported-media-type")
+    problem(answer, 415, "unsupported-media-type")
+    problem(await client.post("/v1/faces", content=b"{}"), 415, "unsupported-media-type")
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    refused(await client.post("/v1/faces", headers=headers), 400, "bad-request")
+    problem(await client.post("/v1/faces", headers=headers), 400, "bad-request")
     answer = await client.post("/v1/faces?size=32", json={"count": 1})
-    assert refused(answer, 422, "invalid-parameters")["errors"][0]["parameter"] == "size"
+    assert problem(answer, 422, "invalid-parameters")["errors"][0]["parameter"] == "size"
 
 
 async def test_too_much_at_once_is_refused():
     async with serve(max_items=3) as client:
         unzipped(await ask(client, count=3))
         for body in ({"count": 4}, {"seeds": [1] * 4}, {"latents": [[0.0] * Z] * 4}):
-            found = refused(await ask(client, **body), 413, "too-large")
+            found = problem(await ask(client, **body), 413, "too-large")
             assert "3 are the most" in found["detail"]
 
 
 async def test_a_sheet_beyond_memory_is_refused_before_any_work(client, sample):
-    found = refused(await ask(client, count=64, size=1024, layout="sheet"), 413, "too-large")
+    found = problem(await ask(client, count=64, size=1024, layout="sheet"), 413, "too-large")
     assert "a zip" in found["detail"]
     assert sample("visage_batch_size_count", model="fake-16") == 0
 
 
 async def test_an_unknown_model_is_not_found(client):
-    refused(await ask(client, count=1, model="other"), 404, "unknown-model")
+    problem(await ask(client, count=1, model="other"), 404, "unknown-model")
 
 
 async def test_a_model_without_attributes_takes_no_labels():
@@ -239,186 +212,7 @@ async def test_a_model_without_attributes_takes_no_labels():
         assert manifest["items"][0]["labels"] == {}
         sheet = await ask(client, count=1, layout="sheet")
         assert "X-Labels" not in sheet.headers
-        refused(await ask(client, count=1, labels={"age": 3}), 422, "invalid-parameters")
-
-
-@pytest.mark.parametrize("layout", ["zip", "sheet"])
-async def test_the_queue_never_holds_more_than_two_tiles_of_one_request(layout):
-    depths: list[int] = []
-    clients: list[httpx.AsyncClient] = []
-
-    def look(size: int) -> None:
-        depths.append(size + len(clients[0].app.state.fleet._served["fake-16"].queue))
-
-    engine = FakeEngine(tile=2, before_batch=look)
-    async with serve(lambda: engine, batch_wait=0) as client:
-        clients.append(client)
-        assert (await ask(client, count=30, layout=layout)).status_code == 200
-    assert sum(engine.batches) == 30
-    assert max(depths) <= 4
-
-
-async def test_while_many_are_made_others_are_served_between_them():
-    gate = Gate()
-    engine = FakeEngine(tile=1, before_batch=gate)
-    async with serve(lambda: engine) as client:
-        many = asyncio.create_task(ask(client, count=20))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        single = asyncio.create_task(client.get("/v1/faces/7.png"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 2)
-        gate.open()
-        assert (await single).status_code == 200
-        assert len(engine.seen) < 20
-        unzipped(await many)
-
-
-async def test_a_full_queue_refuses_the_whole_request_with_a_status():
-    gate = Gate()
-    async with serve(lambda: FakeEngine(tile=1, before_batch=gate), queue_capacity=1) as client:
-        running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        waiting = asyncio.create_task(client.get("/image"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
-        for layout in ("zip", "sheet"):
-            answer = await ask(client, count=3, layout=layout)
-            refused(answer, 503, "queue-full")
-            assert "Retry-After" in answer.headers
-        gate.open()
-        await running
-        await waiting
-
-
-@pytest.mark.parametrize("layout", ["zip", "sheet"])
-async def test_once_let_in_it_waits_for_room(layout):
-    async with serve(lambda: FakeEngine(tile=4), queue_capacity=1) as client:
-        assert (await ask(client, count=12, layout=layout)).status_code == 200
-
-
-async def test_a_draining_server_refuses_and_says_so(client):
-    client.app.state.fleet.drain()
-    refused(await ask(client, count=3), 503, "draining")
-
-
-async def test_a_draining_server_finishes_the_zip_it_has_begun():
-    gate = Gate()
-    engine = FakeEngine(tile=1, before_batch=lambda size: len(engine.seen) > 2 and gate(size))
-    async with serve(lambda: engine) as client:
-        running = asyncio.create_task(ask(client, count=12))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        client.app.state.fleet.drain()
-        gate.open()
-        unzipped(await running)
-
-
-async def test_what_fails_half_way_is_no_whole_zip():
-    failing = threading.Event()
-
-    def fail(size: int) -> None:
-        if failing.is_set():
-            raise RuntimeError("broken")
-
-    engine = FakeEngine(tile=1, before_batch=fail)
-    async with serve(lambda: engine) as client:
-        body = json.dumps({"count": 40}).encode()
-        sent: list[dict] = []
-
-        async def send(message):
-            sent.append(message)
-            if message.get("body"):
-                failing.set()
-
-        with capture_logs() as logs:
-            await client._transport.app(_scope(body), _receive_then_stay(body), send)
-        (said,) = [entry for entry in logs if entry["event"] == "answer broken off"]
-        assert said["log_level"] == "warning"
-        assert "exc_info" not in said
-        content = b"".join(message.get("body", b"") for message in sent)
-        assert sent[0]["status"] == 200
-        assert sent[-1]["more_body"]
-        with pytest.raises(zipfile.BadZipFile):
-            zipfile.ZipFile(io.BytesIO(content))
-
-
-async def test_a_client_that_leaves_stops_the_rest():
-    gate = Gate()
-    engine = FakeEngine(tile=1, before_batch=lambda size: len(engine.seen) > 2 and gate(size))
-    async with serve(lambda: engine) as client:
-        body = json.dumps({"count": 50}).encode()
-        left = asyncio.Event()
-        given = False
-
-        async def receive():
-            nonlocal given
-            if not given:
-                given = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            if message.get("body"):
-                left.set()
-
-        await client._transport.app(_scope(body), receive, send)
-        gate.open()
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 0)
-        assert len(engine.seen) < 10
-        assert not any(served._holders for served in client.app.state.fleet._served.values())
-        unzipped(await ask(client, count=2))
-
-
-async def test_a_client_that_leaves_before_the_first_picture_stops_all_of_it():
-    gate = Gate()
-    engine = FakeEngine(tile=1, before_batch=gate)
-    async with serve(lambda: engine) as client:
-        body = json.dumps({"count": 50}).encode()
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-        sent: list[dict] = []
-
-        async def receive():
-            if messages:
-                return messages.pop()
-            await asyncio.to_thread(gate.arrived.wait, 20)
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            sent.append(message)
-
-        await client._transport.app(_scope(body), receive, send)
-        assert sent[0]["status"] == 499
-        gate.open()
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 0)
-        assert len(engine.seen) <= 1
-        assert not any(served._holders for served in client.app.state.fleet._served.values())
-
-
-def _scope(body: bytes) -> dict:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "POST",
-        "path": "/v1/faces",
-        "raw_path": b"/v1/faces",
-        "root_path": "",
-        "scheme": "http",
-        "query_string": b"",
-        "headers": [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ],
-        "http_version": "1.1",
-    }
-
-
-def _receive_then_stay(body: bytes):
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive():
-        if messages:
-            return messages.pop()
-        return await asyncio.Event().wait()
-
-    return receive
+        problem(await ask(client, count=1, labels={"age": 3}), 422, "invalid-parameters")
 
 
 async def test_openapi_says_what_the_body_may_be(client):
@@ -440,7 +234,7 @@ async def test_openapi_says_what_the_body_may_be(client):
 async def test_every_picture_counts_against_the_quota():
     async with serve(rate_limit="10/minute") as client:
         assert (await ask(client, count=8)).status_code == 200
-        refused(await ask(client, count=8), 429, "rate-limited")
+        problem(await ask(client, count=8), 429, "rate-limited")
         assert (await client.get("/image")).status_code == 200
 
 
