@@ -9,6 +9,7 @@ from models.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
+    load_critic,
     save_checkpoint,
 )
 from models.discriminator import Discriminator
@@ -23,6 +24,7 @@ __all__ = [
     "GeneratorConfig",
     "from_pixels",
     "load_checkpoint",
+    "load_critic",
     "save_checkpoint",
     "to_pixels",
 ]

@@ -1,7 +1,8 @@
 """The only reader and writer of the checkpoint format (docs/checkpoint-format.md).
 
 A checkpoint is a folder: `model.safetensors`, `config.json`, `provenance.json`, `README.md`,
-`samples.png`. It is read strictly and written atomically. Knows nothing about training or HTTP.
+`samples.png`, and `critic.safetensors` where training may go on from it. It is read strictly and
+written atomically. Knows nothing about training or HTTP.
 """
 
 import dataclasses
@@ -21,12 +22,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.critic import critic_bytes, read_critic
+from models.discriminator import Discriminator
 from models.generator import PIXEL_NORMS, Generator, GeneratorConfig
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "progan"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
-CARD, SAMPLES = "README.md", "samples.png"
+CARD, SAMPLES, CRITIC = "README.md", "samples.png", "critic.safetensors"
 
 
 class CheckpointError(Exception):
@@ -99,6 +102,23 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     )
 
 
+def load_critic(folder: str | Path) -> Discriminator | None:
+    """The discriminator that a checkpoint carries, if it does. Raises CheckpointError."""
+    folder = Path(folder)
+    path = folder / CRITIC
+    if not path.is_file():
+        return None
+    if _read_json(folder / PROVENANCE).get("critic_sha256") != _sha256(path):
+        raise CheckpointError(
+            f"{path} is not the file that {PROVENANCE} describes: restore it or export again"
+        )
+    config, *_ = _read_config(folder / CONFIG)
+    try:
+        return read_critic(str(path), config)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}: restore it or export again") from error
+
+
 def save_checkpoint(
     folder: str | Path,
     *,
@@ -108,6 +128,7 @@ def save_checkpoint(
     provenance: Mapping[str, Any],
     readme: str,
     samples_png: bytes,
+    critic: Discriminator | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Checkpoint:
     """Write a checkpoint folder atomically and return it as read back.
@@ -142,11 +163,15 @@ def save_checkpoint(
             "joint_prior": None if joint_prior is None else joint_prior.tolist(),
         }
         _write_json(partial / CONFIG, config)
-        digest = _sha256(partial / WEIGHTS)
-        _write_json(partial / PROVENANCE, {**provenance, "weights_sha256": digest})
+        digests = {"weights_sha256": _sha256(partial / WEIGHTS)}
+        if critic is not None:
+            (partial / CRITIC).write_bytes(critic_bytes(critic, dtype))
+            digests["critic_sha256"] = _sha256(partial / CRITIC)
+        _write_json(partial / PROVENANCE, {**provenance, **digests})
         (partial / CARD).write_text(readme, encoding="utf-8")
         (partial / SAMPLES).write_bytes(samples_png)
         checkpoint = load_checkpoint(partial)
+        load_critic(partial)
         if folder.exists():
             folder.rename(replaced)
         partial.rename(folder)

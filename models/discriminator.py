@@ -56,6 +56,7 @@ class Discriminator(nn.Module):
                 f"conditioning is {conditioning!r}: choose one of {', '.join(CONDITIONINGS)}"
             )
         self.config = config
+        self.conditioning = conditioning
         labels = config.label_dim
         self.label_maps = labels if conditioning == "concatenation" else 0
         channels = [config.channels(r) for r in config.resolutions]

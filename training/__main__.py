@@ -13,10 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models import CheckpointError
 from training.config import TrainConfig
+from training.curation import Curation
 from training.dataset import Dataset
 from training.distributed import joined_world
 from training.errors import ConfigError, TrainingError
 from training.export import export
+from training.origin import Origin
 from training.overrides import override
 from training.plan import label_warnings, plan, written
 from training.prepare import prepare
@@ -41,6 +43,12 @@ def prepare_command(
     name: Annotated[str | None, typer.Option(help="The data set's name.")] = None,
     layout: Annotated[str, typer.Option(help="auto, utkface, folders or labels.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes; default: all cores.")] = None,
+    min_chroma: Annotated[
+        float, typer.Option(help="Leave out greyscale and tinted pictures: 2.5 does; 0: none.")
+    ] = 0.0,
+    min_sharpness: Annotated[
+        float, typer.Option(help="Leave out blurred pictures: 4 does at 128 px; 0: none.")
+    ] = 0.0,
 ) -> None:
     """Crop, resample and label photographs, and drop duplicates, into one archive."""
     with Progress(
@@ -59,6 +67,7 @@ def prepare_command(
             name=name,
             layout=layout,
             workers=workers,
+            curation=Curation(min_chroma, min_sharpness),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     console.print(report.summary(), highlight=False, markup=False)
@@ -70,6 +79,9 @@ def train_command(
     run: Annotated[Path, typer.Option(help="Folder of this run.")],
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "faces_64",
     resume: Annotated[bool, typer.Option(help="Go on with the run in that folder.")] = False,
+    begin_from: Annotated[
+        Path | None, typer.Option("--from", help="Checkpoint whose weights a new run begins with.")
+    ] = None,
     kimg: Annotated[
         float | None, typer.Option(help="Length of the run in thousand images.")
     ] = None,
@@ -90,7 +102,11 @@ def train_command(
     """
     if threads:
         torch.set_num_threads(threads)
-    config = override(read_run(run) if resume else _preset(preset), settings or [])
+    if resume and begin_from:
+        raise ConfigError("--resume goes on with a run, --from begins another: pass one of them")
+    origin = Origin.load(begin_from) if begin_from else None
+    config = read_run(run) if resume else _preset(preset)
+    config = override(origin.begun(config) if origin else config, settings or [])
     if kimg is not None:
         schedule = dataclasses.replace(config.schedule, total_kimg=kimg)
         config = dataclasses.replace(config, schedule=schedule)
@@ -107,7 +123,7 @@ def train_command(
     with joined_world(where) as world:
         for sentence in label_warnings(dataset) if world.leads else []:
             console.print(f"warning: {sentence}", highlight=False, markup=False)
-        stop = train(config, dataset, run, device=where, resume=resume, world=world)
+        stop = train(config, dataset, run, device=where, resume=resume, world=world, origin=origin)
     if stop.signal is not None:
         raise typer.Exit(128 + stop.signal)
 
@@ -162,6 +178,9 @@ def export_command(
     best: Annotated[
         bool, typer.Option("--best", help="The best moment so far instead of the newest.")
     ] = False,
+    critic: Annotated[
+        bool, typer.Option("--critic", help="With the discriminator, for `train --from`.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="fp16 or fp32, of the stored weights.")] = "fp16",
 ) -> None:
     """Write the averaged generator as a checkpoint that the service loads."""
@@ -175,6 +194,7 @@ def export_command(
         licence=licence,
         evaluation=evaluation,
         best=best,
+        critic=critic,
         dtype=torch.float16 if precision == "fp16" else torch.float32,
     )
     console.print(f"{checkpoint}: {saved.name}@{saved.digest[:12]}", highlight=False)

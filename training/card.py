@@ -37,6 +37,7 @@ def model_card(
             [
                 f"- Data: {dataset['pictures']:,} pictures of `{dataset['name']}` "
                 f"(digest `{dataset['digest'][:16]}`)",
+                *_origin(provenance.get("origin")),
                 f"- Preset `{provenance['preset']}`, {provenance['images_seen'] / 1000:,.0f} "
                 f"thousand real images seen, from {schedule['start_resolution']} px up, "
                 f"{schedule['fade_kimg']:g} kimg to fade each resolution in and "
@@ -62,6 +63,19 @@ def model_card(
         str(provenance["licence"]),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _origin(origin: Mapping[str, Any] | None) -> list[str]:
+    """A line on the checkpoint that the run began from, if it did."""
+    if origin is None:
+        return []
+    images = origin["images_seen"]
+    seen = f", which had seen {images / 1000:,.0f} thousand images" if images else ""
+    critic = "and discriminator" if origin["critic"] else "and a fresh discriminator"
+    return [
+        f"- Begun with the generator of `{origin['name']}@{origin['weights_sha256'][:12]}` "
+        f"{critic}{seen}"
+    ]
 
 
 def _labels_table(attributes: Sequence[Attribute]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from models import Checkpoint, Generator, save_checkpoint
+from models import Checkpoint, Discriminator, Generator, save_checkpoint
 from training.card import model_card
 from training.config import TrainConfig
 from training.dataset import Dataset
@@ -21,7 +21,7 @@ from training.errors import ConfigError, SnapshotError
 from training.files import write_files
 from training.gallery import model_exhibits, render, run_exhibits
 from training.grids import grid, png_bytes
-from training.run_folder import best_snapshot
+from training.run_folder import best_snapshot, read_origin
 from training.schedule import phase_at
 from training.snapshot import Snapshot, load_newest
 
@@ -38,10 +38,12 @@ def export(
     licence: str,
     evaluation: Path | None = None,
     best: bool = False,
+    critic: bool = False,
     dtype: torch.dtype = torch.float16,
 ) -> Checkpoint:
     """Write the checkpoint `folder` from the run's newest whole snapshot, or the `best` one.
 
+    With its `critic` training can go on from the checkpoint, at the cost of as many bytes again.
     Raises SnapshotError where there is none or it has not grown to full resolution, ConfigError
     for an unreadable evaluation, CheckpointError where the folder cannot be written.
     """
@@ -55,6 +57,7 @@ def export(
         "training": config.to_dict(),
         "dataset": {"name": dataset.name, "digest": dataset.digest, "pictures": len(dataset)},
         "images_seen": snapshot.images_seen,
+        "origin": read_origin(run),
         "hardware": _hardware(),
         "torch": torch.__version__,
         "metrics": _read_evaluation(evaluation),
@@ -74,6 +77,7 @@ def export(
         provenance=provenance,
         readme=model_card(folder.name, generator, attributes, provenance, captions),
         samples_png=png_bytes(grid(samples, columns=8, scale=GRID_SCALE)),
+        critic=discriminator(snapshot, config, dataset.label_dim) if critic else None,
         dtype=dtype,
     )
     write_files(folder, {exhibit.file: exhibit.data for exhibit in exhibits})
@@ -85,6 +89,13 @@ def averaged_generator(snapshot: Snapshot, config: TrainConfig, label_dim: int) 
     generator = Generator(config.network.generator(label_dim))
     generator.load_state_dict(snapshot.tensors["average"])
     return generator.eval().requires_grad_(False)
+
+
+def discriminator(snapshot: Snapshot, config: TrainConfig, label_dim: int) -> Discriminator:
+    """The discriminator of a snapshot."""
+    network = Discriminator(config.network.generator(label_dim), config.conditioning.kind)
+    network.load_state_dict(snapshot.tensors["discriminator"])
+    return network
 
 
 def check_grown(run: Path, snapshot: Snapshot, config: TrainConfig) -> None:

@@ -14,9 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from training.curation import Curation
+
 # What photographs come in (MPO counts as JPEG). Not every format that Pillow knows: some of
 # those run other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+TAKE_ALL = Curation()
 SMALLEST_SHARE = 4  # a side less than a quarter of the resolution is too small to enlarge
 
 
@@ -41,12 +44,15 @@ class UnusableError(ValueError):
     """A picture that can be decoded but would be silently wrong: the message says why."""
 
 
-def encode_picture(data: bytes, resolution: int) -> Picture | str:
-    """A file as a square PNG of that resolution, or the reason why it cannot become one."""
+def encode_picture(data: bytes, resolution: int, curation: Curation = TAKE_ALL) -> Picture | str:
+    """A file as a square PNG of that resolution, or the reason why there is none."""
     decoded = read_picture(data, resolution)
     if isinstance(decoded, str):
         return decoded
     image = decoded.image
+    objection = curation.objection(np.asarray(image))
+    if objection is not None:
+        return objection
     digest = hashlib.sha256(image.tobytes()).digest()
     upscaled = min(decoded.size) < resolution
     return Picture(encode_png(image), digest, upscaled, decoded.animated)

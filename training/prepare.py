@@ -16,12 +16,14 @@ import os
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
+from training.curation import Curation
 from training.errors import DatasetError
+from training.pictures import TAKE_ALL, Picture
 from training.prepare_report import Duplicate, PrepareReport
 from training.sources import Entry, Source, open_source
 from training.workers import encode_all
@@ -40,13 +42,15 @@ def prepare(
     name: str | None = None,
     layout: str = "auto",
     workers: int | None = None,
+    curation: Curation = TAKE_ALL,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Makes a dataset archive from a folder or zip of pictures.
 
     Pictures are turned upright, cropped to the centre square and resampled; those with the same
-    pixels as an earlier one (by name) are dropped, unreadable and unlabelled ones skipped, and
-    all of them named in the report, which is also written to `<archive>.report.json`.
+    pixels as an earlier one (by name) are dropped, those that are unreadable, unlabelled or below
+    what `curation` asks for are skipped, and all of them named in the report, which is also
+    written to `<archive>.report.json`.
 
     `name` is the data set's, by default the source's; `workers` defaults to the number of CPUs,
     and 1 stays in this process. `progress` is called from this process as files are done.
@@ -78,7 +82,10 @@ def prepare(
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            _write_archive(file, listing, report, workers or os.cpu_count() or 1, progress)
+            names = [entry.name for entry in listing.entries if entry.labels is not None]
+            processes = workers or os.cpu_count() or 1
+            results = encode_all(listing.path, names, resolution, processes, curation)
+            _write_archive(file, listing, report, results, progress)
             file.flush()
             os.fsync(file.fileno())  # a disk that is full may say so only now
         report.seconds = time.perf_counter() - started
@@ -119,7 +126,7 @@ def _write_archive(
     file: io.BufferedWriter,
     source: Source,
     report: PrepareReport,
-    workers: int,
+    results: Iterator[Picture | str],
     progress: Progress | None,
 ) -> None:
     """Writes all pictures, then dataset.json; fills in the report on the way."""
@@ -128,8 +135,6 @@ def _write_archive(
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
         labelled = [entry for entry in source.entries if entry.labels is not None]
         report.skipped = [entry for entry in source.entries if entry.labels is None]
-        names = [entry.name for entry in labelled]
-        results = encode_all(source.path, names, report.resolution, workers)
         done = len(report.skipped)
         for entry, picture in zip(labelled, results, strict=True):
             done += 1

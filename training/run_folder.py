@@ -21,7 +21,7 @@ from training.snapshot import (
     snapshot_folder,
 )
 
-CONFIG, DATASET, BEST = "config.json", "dataset.json", "best.json"
+CONFIG, DATASET, BEST, ORIGIN = "config.json", "dataset.json", "best.json", "origin.json"
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,32 @@ def read_run(run: Path) -> TrainConfig:
         raise ConfigError(f"{path} cannot be read ({error})") from error
 
 
-def start_run(run: Path, config: TrainConfig, dataset: Dataset) -> None:
-    """Make the folder of a new run. Raises ConfigError where it holds one already."""
+def start_run(
+    run: Path, config: TrainConfig, dataset: Dataset, origin: dict[str, Any] | None = None
+) -> None:
+    """Make the folder of a new run, which may have an `origin` other than fresh weights.
+
+    Raises ConfigError where it holds one already.
+    """
     if list_snapshots(run):
         raise ConfigError(f"{run} already holds a run: pass --resume, or choose another folder")
     write_facts(run, config, dataset)
+    if origin is None:
+        (run / ORIGIN).unlink(missing_ok=True)
+    else:
+        _write(run / ORIGIN, origin)
+
+
+def read_origin(run: Path) -> dict[str, Any] | None:
+    """What the run's first weights were, or None where they were fresh. Raises ConfigError."""
+    path = run / ORIGIN
+    if not path.is_file():
+        return None
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}): restore it, or delete it") from error
+    return facts
 
 
 def newest_snapshot(run: Path, dataset: Dataset, console: Console) -> Snapshot:

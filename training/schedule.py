@@ -23,6 +23,8 @@ class Phase:
     """Adam's learning rate."""
     label_influence: float = 1.0
     """How far labels have grown into themselves: 0: all are the average label, 1: as they are."""
+    generator_learns: bool = True
+    """False while a fresh discriminator catches up with a generator that was there before it."""
 
     @property
     def fading(self) -> bool:
@@ -46,6 +48,7 @@ def phase_at(images_seen: int, config: TrainConfig) -> Phase:
         batch_size=schedule.batch_size_by_resolution.get(resolution, schedule.batch_size),
         learning_rate=learning_rate_at(kimg, resolution, config),
         label_influence=label_influence_at(kimg, config),
+        generator_learns=kimg >= schedule.discriminator_kimg,
     )
 
 

@@ -59,7 +59,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Tensor:
     """Generated pictures fake_BCHW, augmented; one pass serves both networks' steps."""
-    with setup.autocast():
+    with torch.set_grad_enabled(phase.generator_learns), setup.autocast():
         fake_BCHW: Tensor = state.generator(
             inputs.z_BZ, inputs.fake_label_BL, resolution=phase.resolution, alpha=phase.alpha
         )

@@ -1,7 +1,7 @@
 """The front door of training: one visible loop from a data set to a trained run folder.
 
-A run folder holds `config.json`, `dataset.json`, `metrics.jsonl`, `best.json`, `tensorboard/`,
-`samples/` and `snapshots/`. Knows nothing about checkpoints.
+A run folder holds `config.json`, `dataset.json`, `origin.json`, `metrics.jsonl`, `best.json`,
+`tensorboard/`, `samples/` and `snapshots/`. Knows nothing about checkpoints.
 """
 
 import signal
@@ -25,6 +25,7 @@ from training.errors import ConfigError
 from training.inputs import inputs_at, prepared
 from training.journal import Journal, SilentJournal, Window
 from training.measure import better, quick_figures, sample
+from training.origin import Origin
 from training.run_folder import (
     Best,
     newest_snapshot,
@@ -68,12 +69,13 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     world: World | None = None,
+    origin: Origin | None = None,
 ) -> Stop:
     """Train to the end of the schedule, or until SIGINT or SIGTERM; says which.
 
     `resume` goes on from the newest whole snapshot of `run`, to the same weights as if it had
-    never stopped. `world`: the processes that share every batch. Raises TrainingError, with the
-    run's last snapshot intact.
+    never stopped; a new run begins with the weights of `origin`, or with fresh ones. `world`: the
+    processes that share every batch. Raises TrainingError, with the run's last snapshot intact.
     """
     console, world = console or Console(), world or World()
     network = config.network.generator(dataset.label_dim)
@@ -93,6 +95,8 @@ def train(
     setup = Setup(config, dataset.label_sizes, device, use_bf16(config.precision, device), world)
     state = TrainingState.initial(config, network, device)
     window, best = Window(), None
+    if origin is not None and not resume:
+        origin.lend(state, dataset)
     if resume:
         snapshot = newest_snapshot(run, dataset, console if world.leads else Console(quiet=True))
         state.restore(snapshot)
@@ -101,7 +105,10 @@ def train(
         if "window" in snapshot.extra:
             window.restore(snapshot.extra["window"])
     if world.leads:
-        write_facts(run, config, dataset) if resume else start_run(run, config, dataset)
+        if resume:
+            write_facts(run, config, dataset)
+        else:
+            start_run(run, config, dataset, origin.facts() if origin else None)
         write_best(run, best)
         dataset.images(config.schedule.start_resolution)  # unpacked before the others look
     world.wait()
@@ -133,11 +140,13 @@ def train(
             # Step the discriminator.
             scalars = step_discriminator(state, inputs, fake_BCHW, phase, setup)
 
-            # Step the generator.
-            scalars |= step_generator(state, inputs, fake_BCHW, phase, setup)
+            # Step the generator and its average.
+            if phase.generator_learns:
+                scalars |= step_generator(state, inputs, fake_BCHW, phase, setup)
+                decay = average_decay_at(state.images_seen, phase.batch_size, config)
+                state.update_average(decay)
 
-            # Update the averaged generator, the augmentation and the position.
-            state.update_average(average_decay_at(state.images_seen, phase.batch_size, config))
+            # Update the augmentation and the position.
             scalars = world.mean(scalars)
             if "sign_real" in scalars:
                 state.augmentation.adapt(scalars["sign_real"], phase.batch_size)

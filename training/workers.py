@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
+from training.curation import Curation
 from training.pictures import Picture, encode_picture
 from training.source_files import SourceFiles
 
@@ -20,7 +21,7 @@ _files: SourceFiles | None = None  # one per process, opened by its initializer
 
 
 def encode_all(
-    path: Path, names: list[str], resolution: int, workers: int
+    path: Path, names: list[str], resolution: int, workers: int, curation: Curation
 ) -> Iterator[Picture | str]:
     """The pictures in the order of their names, or why there is none; a few chunks ahead."""
     chunks = [names[i : i + CHUNK] for i in range(0, len(names), CHUNK)]
@@ -28,7 +29,7 @@ def encode_all(
     if workers <= 1:
         with SourceFiles(path) as files:
             for name in names:
-                yield _encode_file(files, name, resolution)
+                yield _encode_file(files, name, resolution, curation)
         return
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start_worker, (path,)
@@ -36,7 +37,7 @@ def encode_all(
     pending: deque[Future[list[Picture | str]]] = deque()
     try:
         for chunk in chunks:
-            pending.append(pool.submit(_encode_chunk, chunk, resolution))
+            pending.append(pool.submit(_encode_chunk, chunk, resolution, curation))
             if len(pending) > 4 * workers:
                 yield from pending.popleft().result()
         while pending:
@@ -51,15 +52,17 @@ def _start_worker(path: Path) -> None:
     _files = SourceFiles(path)
 
 
-def _encode_chunk(names: list[str], resolution: int) -> list[Picture | str]:
+def _encode_chunk(names: list[str], resolution: int, curation: Curation) -> list[Picture | str]:
     if _files is None:
         raise RuntimeError("this process was not started by encode_all")
-    return [_encode_file(_files, name, resolution) for name in names]
+    return [_encode_file(_files, name, resolution, curation) for name in names]
 
 
-def _encode_file(files: SourceFiles, name: str, resolution: int) -> Picture | str:
+def _encode_file(
+    files: SourceFiles, name: str, resolution: int, curation: Curation
+) -> Picture | str:
     try:
         data = files.read(name)
     except Exception as error:  # a damaged or encrypted zip entry raises almost anything
         return f"unreadable: {str(error) or type(error).__name__}"
-    return encode_picture(data, resolution)
+    return encode_picture(data, resolution, curation)

@@ -1,0 +1,174 @@
+"""A run that begins with a checkpoint's weights: what it takes over, and what it refuses."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from training_archives import write_archive
+
+from models import load_checkpoint, load_critic
+from training.config import NetworkConfig, ScheduleConfig, TrainConfig
+from training.dataset import Dataset
+from training.errors import ConfigError
+from training.export import export
+from training.origin import ALONE_KIMG, Origin
+from training.run_folder import read_origin
+from training.snapshot import load_newest
+from training.trainer import train
+
+CPU = torch.device("cpu")
+NETWORK = NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8)
+CONFIG = TrainConfig(
+    preset="test",
+    network=NETWORK,
+    schedule=ScheduleConfig(total_kimg=0.08, start_resolution=16, batch_size=8),
+    precision="fp32",
+    metrics_samples=16,
+)
+GROWN = dataclasses.replace(NETWORK, resolution=32)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset(write_archive(tmp_path / "noise.zip", resolution=32))
+
+
+def go(config: TrainConfig, dataset: Dataset, run: Path, origin: Origin | None = None) -> None:
+    console = Console(file=io.StringIO())
+    train(config, dataset, run, device=CPU, console=console, origin=origin)
+
+
+def exported(folder: Path, dataset: Dataset, *, critic: bool) -> Path:
+    go(CONFIG, dataset, folder / "first")
+    checkpoint = folder / "checkpoint"
+    export(
+        folder / "first",
+        checkpoint,
+        config=CONFIG,
+        dataset=dataset,
+        licence="Free",
+        critic=critic,
+        dtype=torch.float32,
+    )
+    return checkpoint
+
+
+def lasting(config: TrainConfig, images: int, **schedule: float) -> TrainConfig:
+    changed = dataclasses.replace(config.schedule, total_kimg=images / 1000, **schedule)
+    return dataclasses.replace(config, schedule=changed)
+
+
+def test_with_a_critic_both_networks_go_on_from_where_they_were(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    checkpoint = exported(tmp_path, dataset, critic=True)
+    before = load_newest(tmp_path / "first")[0].tensors
+    critic = load_critic(checkpoint)
+    assert critic is not None
+    for name, tensor in critic.state_dict().items():
+        torch.testing.assert_close(tensor, before["discriminator"][name], rtol=0, atol=0)
+    origin = Origin.load(checkpoint)
+    config = origin.begun(CONFIG)
+    assert config.schedule.discriminator_kimg == 0
+    still = lasting(config, 8, learning_rate=1e-30)
+    go(still, dataset, tmp_path / "second", origin)
+    after = load_newest(tmp_path / "second")[0].tensors
+    for name, tensor in after["generator"].items():
+        torch.testing.assert_close(tensor, before["average"][name])
+    for name, tensor in after["discriminator"].items():
+        torch.testing.assert_close(tensor, before["discriminator"][name])
+
+
+def test_a_fresh_discriminator_learns_alone_at_first(tmp_path: Path, dataset: Dataset) -> None:
+    checkpoint = exported(tmp_path, dataset, critic=False)
+    assert load_critic(checkpoint) is None
+    origin = Origin.load(checkpoint)
+    config = origin.begun(CONFIG)
+    assert config.schedule.discriminator_kimg == ALONE_KIMG
+    weights = load_checkpoint(checkpoint).state
+    for images, moves in ((32, False), (48, True)):
+        run = tmp_path / f"run-{images}"
+        go(lasting(config, images, discriminator_kimg=0.032), dataset, run, origin)
+        after = load_newest(run)[0].tensors
+        for group in ("generator", "average"):
+            moved = any(not torch.equal(after[group][name], weights[name]) for name in weights)
+            assert moved is moves
+
+
+def test_a_checkpoint_grows_into_a_larger_network(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=True))
+    start = dataclasses.replace(
+        CONFIG, network=GROWN, schedule=ScheduleConfig(total_kimg=1, batch_size=8, fade_kimg=0.02)
+    )
+    config = lasting(origin.begun(start), 64, hold_kimg=0.02)
+    assert config.schedule.start_resolution == 16
+    go(config, dataset, tmp_path / "grown", origin)
+    rows = (tmp_path / "grown" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["resolution"] == 32
+
+
+def test_what_is_exported_says_where_it_began(tmp_path: Path, dataset: Dataset) -> None:
+    checkpoint = exported(tmp_path, dataset, critic=True)
+    origin = Origin.load(checkpoint)
+    config = lasting(origin.begun(CONFIG), 8)
+    go(config, dataset, tmp_path / "second", origin)
+    facts = read_origin(tmp_path / "second")
+    assert facts is not None
+    assert facts["weights_sha256"] == load_checkpoint(checkpoint).digest
+    assert facts["images_seen"] == 80
+    saved = export(
+        tmp_path / "second", tmp_path / "again", config=config, dataset=dataset, licence="Free"
+    )
+    assert saved.provenance["origin"] == facts
+    assert f"`checkpoint@{facts['weights_sha256'][:12]}`" in (
+        tmp_path / "again" / "README.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_a_run_that_began_afresh_has_no_origin(tmp_path: Path, dataset: Dataset) -> None:
+    go(lasting(CONFIG, 8), dataset, tmp_path / "run")
+    assert read_origin(tmp_path / "run") is None
+
+
+def test_other_widths_are_refused_with_those_that_would_fit(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=True))
+    wider = dataclasses.replace(NETWORK, fmap_base=128, fmap_max=16)
+    config = dataclasses.replace(origin.begun(CONFIG), network=wider)
+    with pytest.raises(ConfigError, match="fmap_base 64 and fmap_max 8: --set network"):
+        go(config, dataset, tmp_path / "run", origin)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_conditioning_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=True))
+    conditioning = dataclasses.replace(CONFIG.conditioning, kind="auxiliary")
+    config = dataclasses.replace(origin.begun(CONFIG), conditioning=conditioning)
+    with pytest.raises(ConfigError, match=r"project\.weight .* no such tensor here"):
+        go(config, dataset, tmp_path / "run", origin)
+
+
+def test_other_labels_are_refused(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=False))
+    others = {"gender": ["female", "male"], "age": ["0-9", "10-19", "20+"]}
+    other = Dataset(write_archive(tmp_path / "other.zip", resolution=32, attributes=others))
+    with pytest.raises(ConfigError, match=r"knows the labels gender \(male, female\); age"):
+        go(origin.begun(CONFIG), other, tmp_path / "run", origin)
+
+
+def test_a_run_below_the_checkpoints_resolution_is_refused(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=False))
+    small = dataclasses.replace(
+        CONFIG,
+        network=dataclasses.replace(NETWORK, resolution=8),
+        schedule=ScheduleConfig(total_kimg=1, start_resolution=8),
+    )
+    with pytest.raises(ConfigError, match=r"makes 16 px and the run ends at 8 px: set network"):
+        origin.begun(small)

@@ -1,0 +1,104 @@
+"""Where a new run's weights come from when it does not begin at nothing: an exported checkpoint.
+
+The generator and its average begin as the checkpoint's; the discriminator too where the checkpoint
+holds its critic, otherwise it is fresh and learns alone until it has caught up. Knows nothing about
+run folders.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from models import Checkpoint, Discriminator, load_checkpoint, load_critic
+from training.config import TrainConfig
+from training.dataset import Dataset
+from training.errors import ConfigError
+from training.state import TrainingState
+
+ALONE_KIMG = 20.0
+"""A fresh discriminator tells a good generator's pictures from real ones after about this many."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A checkpoint to begin from, with its critic where it has one."""
+
+    checkpoint: Checkpoint
+    critic: Discriminator | None
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises CheckpointError."""
+        return cls(load_checkpoint(folder), load_critic(folder))
+
+    def begun(self, config: TrainConfig) -> TrainConfig:
+        """The configuration of a run that begins here instead of at nothing.
+
+        It starts at the checkpoint's resolution, averages over the whole half-life from the first
+        step, and lets a fresh discriminator learn alone at first. Raises ConfigError where the run
+        ends below the checkpoint's resolution.
+        """
+        reached, aim = self.checkpoint.config.resolution, config.network.resolution
+        if reached > aim:
+            raise ConfigError(
+                f"{self.checkpoint.name} makes {reached} px and the run ends at {aim} px: set "
+                f"network.resolution to {reached} or more"
+            )
+        schedule = dataclasses.replace(
+            config.schedule,
+            start_resolution=reached,
+            discriminator_kimg=0.0 if self.critic else ALONE_KIMG,
+        )
+        return dataclasses.replace(config, schedule=schedule, average_ramp=0.0)
+
+    def lend(self, state: TrainingState, dataset: Dataset) -> None:
+        """Put its weights into fresh networks, which may be larger at the top.
+
+        Raises ConfigError where widths, labels or the discriminator's conditioning differ.
+        """
+        theirs = [(a.name, a.values) for a in self.checkpoint.attributes]
+        ours = [(a.name, a.values) for a in dataset.attributes()]
+        if theirs != ours:
+            raise ConfigError(
+                f"{self.checkpoint.name} knows the labels {_listed(theirs)}, {dataset.archive} has "
+                f"{_listed(ours)}: prepare the pictures with the same attributes and values"
+            )
+        for network in (state.generator, state.average):
+            self._fill(network, self.checkpoint.state)
+        if self.critic is not None:
+            self._fill(state.discriminator, self.critic.state_dict())
+
+    def facts(self) -> dict[str, Any]:
+        """What a run and what is exported from it say about where they began."""
+        provenance = self.checkpoint.provenance
+        return {
+            "name": self.checkpoint.name,
+            "weights_sha256": self.checkpoint.digest,
+            "images_seen": provenance.get("images_seen"),
+            "critic": self.critic is not None,
+            "origin": provenance.get("origin"),
+        }
+
+    def _fill(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        mine = network.state_dict()
+        for name, tensor in weights.items():
+            if name not in mine or mine[name].shape != tensor.shape:
+                wanted = tuple(mine[name].shape) if name in mine else "no such tensor"
+                config = self.checkpoint.config
+                raise ConfigError(
+                    f"{self.checkpoint.name} does not fit this run's networks: {name} is "
+                    f"{tuple(tensor.shape)} there and {wanted} here; it was made with "
+                    f"latent_dim {config.latent_dim}, label_embed_dim {config.label_embed_dim}, "
+                    f"fmap_base {config.fmap_base} and fmap_max {config.fmap_max}: --set network.… "
+                    "and conditioning.kind accordingly"
+                )
+        network.load_state_dict(weights, strict=False)
+
+
+def _listed(attributes: list[tuple[str, tuple[str, ...]]]) -> str:
+    """As `gender (male, female)`."""
+    return "; ".join(f"{name} ({', '.join(values)})" for name, values in attributes) or "none"
