@@ -18,7 +18,7 @@ from service.provenance import Claims, png_text, xmp_packet
 WEBP_QUALITY = 90
 JPEG_QUALITY = 92
 _VERSIONS = {
-    "png": f"png-2-{DEFLATER}",
+    "png": f"png-3-{DEFLATER}",
     "webp": f"webp-1-libwebp{features.version('webp')}",
     "jpeg": f"jpeg-1-libjpeg{features.version('jpg')}",
 }

@@ -36,6 +36,22 @@ def test_pillow_reads_back_every_pixel_of_every_kind(image):
     assert np.array_equal(pixels(picture), image)
 
 
+def stripes(channels: int, *, upright: bool) -> np.ndarray:
+    """A large picture whose pixels are like those above them, or like those beside them."""
+    line = np.random.default_rng(0).integers(0, 256, (256, channels), dtype=np.uint8)
+    rows = np.broadcast_to(line, (256, 256, channels))
+    return np.ascontiguousarray(rows if upright else rows.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("upright", [True, False])
+def test_large_pictures_are_filtered_along_their_stripes(channels, upright):
+    image = stripes(channels, upright=upright)
+    png = encode_png(image)
+    assert np.array_equal(pixels(decoded(png)), image)
+    assert len(png) < image.size / 50
+
+
 @given(hnp.arrays(np.uint8, st.tuples(SIDES, SIDES)))
 @settings(max_examples=30)
 def test_two_dimensions_are_grey(image):
