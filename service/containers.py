@@ -5,6 +5,7 @@ believed beyond the end of the file, what is collected is bounded, and nothing r
 PNG (W3C, third edition), the WebP container (RFC 9649), JPEG (ITU-T T.81) with XMP part 3.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -85,6 +86,28 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield content[at + 4 : start], content[start:end] if end - start <= MAX_METADATA else b""
         at = end + 4
+
+
+def bare_png(content: bytes) -> bytes | None:
+    """A PNG with nothing in it but its pixels: its critical chunks, and transparency.
+
+    Decoders unpack texts and colour profiles before anybody asks for them, each time they come.
+    None where there are more than `MAX_FIELDS` chunks, or where one is damaged or cut short.
+    """
+    kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    for _ in range(MAX_FIELDS):
+        end = at + 12 + _big(content[at : at + 4])
+        kind = content[at + 4 : at + 8]
+        if end > len(content) or not kind.isalpha():
+            return None
+        if zlib.crc32(content[at + 4 : end - 4]) != _big(content[end - 4 : end]):
+            return None
+        if kind[:1].isupper() or kind == b"tRNS":
+            kept.append(content[at:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        at = end
+    return None
 
 
 def _inspect_webp(content: bytes) -> Container | None:

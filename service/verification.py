@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.containers import Container, inspect
+from service.containers import PNG_SIGNATURE, Container, bare_png, inspect
 from service.provenance import Claims, read_claims
 
 Verdict = Literal["reproduced", "claims_only", "unknown"]
@@ -24,7 +24,7 @@ Render = Callable[[Claims, str, int], Awaitable[bytes | None]]
 
 MAX_SIDE = 1024
 """Pixels a side; no single face is larger, so a larger picture is not decoded."""
-_MAX_SCANS = 100
+_MAX_SCANS = 50
 """Scans of a JPEG: each costs a pass over all pixels, whatever its length."""
 _NO_SEED = re.compile(r"latent-[0-9a-f]{16}")
 
@@ -90,8 +90,11 @@ def _decode(content: bytes) -> NDArray[np.uint8] | None:
     """image_HWC, RGB; None where the bytes are damaged or are anything else."""
     if content.count(b"\xff\xda") > _MAX_SCANS and content.startswith(b"\xff\xd8"):
         return None
+    bare = bare_png(content) if content.startswith(PNG_SIGNATURE) else content
+    if bare is None:
+        return None
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "WEBP", "JPEG")) as picture:
+        with Image.open(io.BytesIO(bare), formats=("PNG", "WEBP", "JPEG")) as picture:
             plain = picture.mode == "RGB" and "transparency" not in picture.info
             small = max(picture.size) <= MAX_SIDE  # as the decoder sees it, not as we read it
             single = getattr(picture, "n_frames", 1) == 1

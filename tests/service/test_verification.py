@@ -181,12 +181,45 @@ async def test_a_jpeg_of_ten_thousand_scans_is_not_decoded():
     await assert_claims_only(content[:-2] + scan * 10_000 + b"\xff\xd9", "damaged", render)
 
 
-async def test_text_that_decompresses_to_gigabytes_is_not_followed():
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + payload))
+    return struct.pack(">I", len(payload)) + kind + payload + checksum
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**26))),
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**20 - 1))) * 1000,
+        chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(2**20 - 1))) * 1000,
+        chunk(b"iCCP", b"Profile\0\0" + zlib.compress(bytes(2**20 - 1))) * 1000,
+    ],
+    ids=["one text", "texts", "international texts", "profiles"],
+)
+async def test_what_unpacks_to_gigabytes_is_not_unpacked(bomb, monkeypatch):
+    seen = []
+    opened = Image.open
+    monkeypatch.setattr(
+        Image,
+        "open",
+        lambda file, **more: seen.append(len(file.getvalue())) or opened(file, **more),
+    )
     content = encode(FACE, "png", claims=CLAIMS)
-    payload = b"Comment\0\0" + zlib.compress(bytes(2**26))
-    chunk = b"zTXt" + payload
-    bomb = struct.pack(">I", len(payload)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    await assert_claims_only(content[:33] + bomb + content[33:], "damaged", render)
+    found = await verify(content[:-12] + bomb + content[-12:], render)
+    assert (found.verdict, found.claims) == ("reproduced", CLAIMS)
+    assert max(seen) < len(content)
+
+
+async def test_a_png_of_very_many_chunks_is_not_decoded():
+    content = encode(FACE, "png", claims=CLAIMS)
+    many = content[:-12] + chunk(b"iCCP", b"Profile\0\0") * 5000 + content[-12:]
+    await assert_claims_only(many, "damaged", render)
+
+
+async def test_what_a_second_header_promises_is_not_decoded():
+    content = encode(FACE, "png", claims=CLAIMS)
+    promise = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
+    await assert_claims_only(content[:33] + promise + content[33:], "damaged", render)
 
 
 @given(st.sampled_from(FORMATS), st.data())
