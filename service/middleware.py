@@ -20,6 +20,8 @@ HEAD_FLAG = "visage.head"
 """Key in the ASGI scope: the client asked HEAD."""
 HEADERS = "visage.headers"
 """Key in the ASGI scope: headers that a route wants on whatever answer it becomes."""
+POLICY = "visage.policy"
+"""Key in the ASGI scope: what browsers may do with an answer that is a document, as raw headers."""
 EXPOSED_HEADERS = (
     "X-Seed",
     "X-Model",
@@ -39,6 +41,15 @@ EXPOSED_HEADERS = (
 _EVERY_ANSWER = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+)
+_NO_DOCUMENT = (
+    # Opened by itself, an answer may run, load and frame nothing. Browsers style pictures inline.
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
+    ),
+    # Pages of any origin may show pictures.
+    (b"cross-origin-resource-policy", b"cross-origin"),
 )
 _FOR_OTHER_ORIGINS = (
     (b"access-control-allow-origin", b"*"),
@@ -77,6 +88,7 @@ class EdgeMiddleware:
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
                     *_EVERY_ANSWER,
+                    *scope.get(POLICY, _NO_DOCUMENT),
                 ]
                 if wanted := scope.get(HEADERS):
                     present = {name.lower() for name, _ in answer}
