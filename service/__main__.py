@@ -24,6 +24,7 @@ from service.fleet import Fleet
 from service.labels import ModelSpec
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
+from service.wire import BoundedHttpProtocol
 
 LAST_WORDS = 0.5
 """Seconds for requests that are on their way on open connections when the server stops."""
@@ -162,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = DrainingServer(
         uvicorn.Config(
             app,
+            http=BoundedHttpProtocol,
             access_log=False,
             log_config=None,
             server_header=False,

@@ -12,6 +12,9 @@ from service.pipeline import Face
 ADDRESSES = 4096
 """Addresses that are remembered, a few kilobytes each."""
 
+LONGEST_ACCEPT = 1024
+"""Characters of an Accept header that is remembered with its address: browsers send a fifth."""
+
 RawHeaders = list[tuple[bytes, bytes]]
 """As ASGI sends them."""
 

@@ -18,6 +18,7 @@ VisageError                        500  internal
 ├── InvalidParametersError         422  invalid-parameters
 ├── CheckpointRejectedError        422  checkpoint-rejected
 ├── RateLimitedError               429  rate-limited         (with Retry-After)
+├── HeadersTooLargeError           431  headers-too-large
 ├── ClientGoneError                499  client-gone          (counted; nobody reads it)
 ├── InferenceError                 500  inference-failed
 │   └── EngineOutOfMemoryError     500  out-of-memory
@@ -29,11 +30,15 @@ VisageError                        500  internal
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 PROBLEM_TYPE_PREFIX = "urn:visage:problem:"
 """Problem types are names, not addresses; docs/api.md explains each."""
+MAX_PROBLEMS = 64
+"""Things wrong with one request that are named: an answer stays in proportion to what was asked."""
+MAX_PARAMETER, MAX_DETAIL = 256, 4096
+"""Characters of each name, which the client wrote, and of each sentence, which quotes it."""
 
 
 class VisageError(Exception):
@@ -165,6 +170,28 @@ class InvalidParameter:
     allowed: Sequence[str] = ()
 
 
+def _shortened(problem: InvalidParameter) -> InvalidParameter:
+    """With no more of what was sent in it than helps to find it again."""
+    return replace(
+        problem,
+        parameter=_cut(problem.parameter, MAX_PARAMETER),
+        detail=_cut(problem.detail, MAX_DETAIL),
+    )
+
+
+def _cut(text: str, length: int) -> str:
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
+
+
+class HeadersTooLargeError(VisageError):
+    """Request line and headers together are longer than anybody needs."""
+
+    status = 431
+    slug = "headers-too-large"
+    title = "The request's headers are too long"
+
+
 class InvalidParametersError(VisageError):
     """The request reads well but asks for something that does not exist."""
 
@@ -173,8 +200,10 @@ class InvalidParametersError(VisageError):
     title = "Some parameters are not valid"
 
     def __init__(self, problems: Sequence[InvalidParameter]) -> None:
-        super().__init__(" ".join(problem.detail for problem in problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(_shortened(problem) for problem in problems[:MAX_PROBLEMS])
+        more = len(problems) - len(self.problems)
+        rest = [f"And {more} more."] if more else []
+        super().__init__(" ".join([*(problem.detail for problem in self.problems), *rest]))
 
     def problem(self) -> dict[str, Any]:
         return super().problem() | {

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from service.errors import InvalidParameter, InvalidParametersError, TooLargeError
 from service.params import MAX_SEED_LENGTH, MAX_SIZE, MIN_SIZE, AttributeParser, Seed
@@ -29,6 +30,11 @@ SOURCES = ("seeds", "count", "latents")
 """What a body can ask by: exactly one of them."""
 MAX_LATENT = 1e6
 """Latents are normalised before anything else, so nothing lies beyond; float32 would overflow."""
+
+MOST = 10_000
+"""Items that are read at all; how many are too many is a setting, but never more."""
+MOST_NAMES = 256
+"""Members of an object that are read, which are a handful where they mean anything."""
 
 _EXAMPLES: list[dict[str, Any]] = [
     {"seeds": [1, 2, "anna"], "labels": {"gender": "female"}, "size": 256},
@@ -60,13 +66,21 @@ def _seed(value: object) -> str:
 
 def _labels(value: object) -> dict[str, str] | list[dict[str, str]]:
     if isinstance(value, list):
+        if len(value) > MOST:
+            raise PydanticKnownError("too_long", _too_long(len(value)))
         return [_mapping(one) for one in value]
     return _mapping(value)
+
+
+def _too_long(length: int) -> dict[str, Any]:
+    return {"field_type": "List", "max_length": MOST, "actual_length": length}
 
 
 def _mapping(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError('an object such as {"age": 34} is needed, or a list of one per item')
+    if len(value) > MOST_NAMES:
+        raise ValueError(f"no model has more than {MOST_NAMES} attributes, here are {len(value)}")
     return {str(name): _text(text) for name, text in value.items()}
 
 
@@ -111,6 +125,7 @@ class ManyRequest(BaseModel):
     seeds: list[SeedText] = Field(
         default_factory=list,
         min_length=1,
+        max_length=MOST,
         fail_fast=True,
         description="Whose faces: each an integer 0…2^64−1 or any other text.",
     )
@@ -118,6 +133,7 @@ class ManyRequest(BaseModel):
     latents: list[Latent] = Field(
         default_factory=list,
         min_length=1,
+        max_length=MOST,
         fail_fast=True,
         description="Latent vectors of Z numbers each (see /v1/models: latent_dim).",
     )
@@ -135,11 +151,24 @@ class ManyRequest(BaseModel):
         "png", description="Of each picture, or of the sheet."
     )
     model: str = Field(
-        "", min_length=1, description="A loaded model's name; default: the server's default."
+        "",
+        min_length=1,
+        max_length=MAX_SEED_LENGTH,
+        description="A loaded model's name; default: the server's default.",
     )
     layout: Literal["zip", "sheet"] = Field(
         "zip", description="zip: one file each, and manifest.json; sheet: one picture, a grid."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_members(cls, value: object) -> object:
+        if isinstance(value, dict) and len(value) > MOST_NAMES:
+            raise ValueError(
+                f"there are {len(value)} members here, and none but these are read: "
+                f"{', '.join(cls.model_fields)}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> "ManyRequest":

@@ -27,7 +27,9 @@ async def serve(
     until: State | None = State.READY,
     **settings: object,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a running app; `client.app` is the app. Waits for the state `until`.
+    """A client of a running app, waited for until it is in the state `until`.
+
+    `client.app` is the app, `client.state` what its lifespan hands to every request.
 
     `load_engine` takes the folder, or nothing. There is no reservoir unless a setting says so:
     what the engine does is then only what the test asks for.
@@ -39,7 +41,7 @@ async def serve(
     async with app.router.lifespan_context(app) as state:
         transport = httpx.ASGITransport(_with_state(app, state), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://visage") as client:
-            client.app = app  # type: ignore[attr-defined]
+            client.app, client.state = app, state  # type: ignore[attr-defined]
             if until is not None:
                 await eventually(lambda: app.state.fleet.state is until)
             yield client

@@ -4,7 +4,7 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 
-from service.addresses import Meaning, raw_headers
+from service.addresses import LONGEST_ACCEPT, Meaning, raw_headers
 from service.errors import InvalidParameter, InvalidParametersError
 from service.exchange import (
     FOREVER,
@@ -104,22 +104,23 @@ async def seeded_face(request: Request) -> Response:
     state = state_of(request)
     pipeline, addresses = state["pipeline"], state["addresses"]
     scope, headers = request.scope, request.headers
-    address = (scope["path"], scope["query_string"], headers.get("accept", ""))
-    meaning = addresses.get(address)
+    accept = headers.get("accept", "")
+    address = (scope["path"], scope["query_string"], accept)
+    meaning = addresses.get(address) if len(accept) <= LONGEST_ACCEPT else None
     model = _model(_query(request)) if meaning is None else meaning.model
     with lease(request, model) as served:
         if meaning is None or meaning.face.spec is not served.spec:
             meaning = _read(request, served, model)
-        if matches(headers.get("if-none-match"), meaning.etag):
+        known = matches(headers.get("if-none-match"), meaning.etag)
+        picture = None if known or is_head(request) else pipeline.at_hand(meaning.face)
+        if (known or picture is not None) and len(accept) <= LONGEST_ACCEPT:
             addresses[address] = meaning
+        if known:
             return RawResponse(meaning.headers, status_code=304)
         if is_head(request):
             return RawResponse(meaning.headers)
-        if (picture := pipeline.at_hand(meaning.face)) is not None:
-            addresses[address] = meaning
-        else:
-            work = pipeline.picture(meaning.face, served)
-            picture = await while_connected(request, work)
+        if picture is None:
+            picture = await while_connected(request, pipeline.picture(meaning.face, served))
         return RawResponse(meaning.headers + work_headers(picture), picture.content)
 
 

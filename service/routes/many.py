@@ -24,7 +24,7 @@ from service.exchange import admit, disposition, identify, lease, state_of, whil
 from service.fleet import Served
 from service.labels import label_text
 from service.latents import latent
-from service.many_params import Item, ManyRequest, items_of
+from service.many_params import MOST, Item, ManyRequest, items_of
 from service.openapi import problems
 from service.pacing import Work, in_order, insisting
 from service.params import FORMATS, FaceParams
@@ -122,6 +122,11 @@ def _parse(body: bytes) -> ManyRequest:
         return ManyRequest.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
+        if any(e["type"] == "too_long" for e in found):
+            raise TooLargeError(
+                f"A body may ask for up to {MOST} pictures, and how many of them are made at once "
+                "is less: ask for less at a time."
+            ) from None
         raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in found]) from None
 
 
