@@ -25,11 +25,15 @@ from torch import Tensor
 from models.critic import critic_bytes, read_critic
 from models.discriminator import Discriminator
 from models.generator import PIXEL_NORMS, Generator, GeneratorConfig
+from models.strict_json import read_object
 
 FORMAT_VERSION = 1
 ARCHITECTURE = "progan"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
 CARD, SAMPLES, CRITIC = "README.md", "samples.png", "critic.safetensors"
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+MAX_SIZE = 1 << 20
+"""Of every number that sizes the network: far above, torch itself overflows."""
 
 
 class CheckpointError(Exception):
@@ -197,12 +201,9 @@ def _described(config: GeneratorConfig) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): restore it") from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} is not a JSON object: restore it")
-    return data
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -229,9 +230,11 @@ def _read_config(
         fields = {name: data[name] for name in shape}
         if not all(type(value) is int for value in fields.values()):
             raise ValueError("network sizes must be integers")
+        if max(fields.values()) > MAX_SIZE:
+            raise ValueError(f"no network is larger than {MAX_SIZE}")
         config = GeneratorConfig(**fields, pixel_norms=tuple(map(str, norms)))
         attributes = tuple(
-            Attribute(a["name"], tuple(map(str, a["values"])), tuple(map(float, a["prior"])))
+            Attribute(_name(a["name"]), tuple(map(str, a["values"])), tuple(map(float, a["prior"])))
             for a in data["attributes"]
         )
         joint = None
@@ -244,9 +247,15 @@ def _read_config(
         labels = sum(len(a.values) for a in attributes)
         if labels != config.label_dim:
             raise ValueError(f"{labels} attribute values but label_dim {config.label_dim}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     return config, attributes, joint
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("the name of an attribute is a text")
+    return value
 
 
 def _read_weights(path: Path, config: GeneratorConfig) -> dict[str, Tensor]:
@@ -265,6 +274,8 @@ def _read_weights(path: Path, config: GeneratorConfig) -> dict[str, Tensor]:
                 f"{path}: {name} has shape {tuple(tensor.shape)}, {CONFIG} asks for "
                 f"{tuple(expected[name])}"
             )
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(f"{path}: {name} holds {tensor.dtype}, no weights: export again")
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: {name} holds NaN or infinity: export again")
     return {name: tensor.float() for name, tensor in state.items()}

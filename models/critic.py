@@ -35,14 +35,13 @@ def read_critic(path: str, config: GeneratorConfig) -> Discriminator:
             state: dict[str, Tensor] = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"no safetensors file ({error})") from error
+    with torch.device("meta"):  # what the config asks for is not made before the file has it
+        expected = Discriminator(config, conditioning).state_dict()
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
+        raise ValueError("another network's weights")
     critic = Discriminator(config, conditioning)
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} holds NaN or infinity")
-    try:
-        critic.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"another network's weights ({str(error).splitlines()[-1].strip()})"
-        ) from error
+    critic.load_state_dict(state)
     return critic

@@ -5,21 +5,23 @@ kept in a folder beside it. Knows nothing about networks or schedules, or which 
 when.
 """
 
-import json
+import io
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from models import Attribute
+from training.description import read_description
 from training.errors import DatasetError
+from training.zip_members import read_member
 
 CHUNK = 512
 
@@ -40,15 +42,14 @@ class Dataset:
     """
 
     def __init__(self, archive: Path) -> None:
-        description, names = _read_description(archive)
+        description = read_description(archive)
         self.archive = archive
-        self.name: str = description["name"]
-        self.digest: str = description["digest"]
-        self.resolution: int = description["resolution"]
-        self._names = names
-        self._values = [(a["name"], tuple(a["values"])) for a in description["attributes"]]
-        self.index_NA = np.array([row for _, row in description["labels"]], dtype=np.int64)
-        self.index_NA = self.index_NA.reshape(len(names), len(self._values))
+        self.name = description.name
+        self.digest = description.digest
+        self.resolution = description.resolution
+        self._names = description.files
+        self._values = description.attributes
+        self.index_NA = description.index_NA
         self._maps: dict[int, NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
@@ -147,23 +148,25 @@ class Dataset:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _decode(self, names: list[str]) -> NDArray[np.uint8]:
+    def _decode(self, names: Sequence[str]) -> NDArray[np.uint8]:
         with zipfile.ZipFile(self.archive) as archive, ThreadPoolExecutor() as pool:
 
             def decode(name: str) -> NDArray[np.uint8]:
+                side = self.resolution
                 try:
-                    with archive.open(name) as file, Image.open(file) as image:
-                        pixels = np.asarray(image.convert("RGB"))
-                except (OSError, KeyError, zipfile.BadZipFile) as error:
+                    content = io.BytesIO(read_member(archive, name))
+                    with Image.open(content, formats=("PNG",)) as image:
+                        width, height = image.size
+                        if (width, height) == (side, side):
+                            return np.asarray(image.convert("RGB"))
+                except Exception as error:  # decoders raise anything on damaged input
                     raise DatasetError(
                         f"{self.archive}: {name} cannot be read ({error}); prepare it again"
                     ) from error
-                if pixels.shape != (self.resolution, self.resolution, 3):
-                    raise DatasetError(
-                        f"{self.archive}: {name} is {pixels.shape[1]}×{pixels.shape[0]}, not "
-                        f"{self.resolution} px square; prepare it again"
-                    )
-                return pixels
+                raise DatasetError(
+                    f"{self.archive}: {name} is {width}×{height}, not {side} px square; "
+                    "prepare it again"
+                )
 
             return np.stack(list(pool.map(decode, names)))
 
@@ -173,30 +176,3 @@ def _halve(image_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     n, h, w, c = image_NHWC.shape
     blocks = image_NHWC.reshape(n, h // 2, 2, w // 2, 2, c).astype(np.uint16)
     return ((blocks.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8)
-
-
-def _read_description(archive: Path) -> tuple[dict[str, Any], list[str]]:
-    if not archive.is_file():
-        raise DatasetError(
-            f"{archive} does not exist: make it with "
-            f"`python -m training prepare PICTURES {archive}`"
-        )
-    try:
-        with zipfile.ZipFile(archive) as file:
-            description = json.loads(file.read("dataset.json"))
-        if description["format_version"] != 1:
-            raise DatasetError(
-                f"{archive} has format_version {description['format_version']}, this code reads "
-                "1: prepare it again"
-            )
-        names = [name for name, _ in description["labels"]]
-        for key in ("name", "digest", "resolution", "attributes"):
-            description[key]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(
-            f"{archive} is not a dataset archive ({error}): "
-            "make one with `python -m training prepare`"
-        ) from error
-    if not names:
-        raise DatasetError(f"{archive} holds no pictures: prepare it again from a fuller source")
-    return description, names

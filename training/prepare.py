@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from training.curation import Curation
+from training.description import RESOLUTIONS
 from training.errors import DatasetError
 from training.pictures import TAKE_ALL, Picture
 from training.prepare_report import Duplicate, PrepareReport
@@ -29,7 +30,6 @@ from training.sources import Entry, Source, open_source
 from training.workers import encode_all
 
 FORMAT_VERSION = 1
-RESOLUTIONS = tuple(2**n for n in range(2, 11))  # 4 … 1024
 
 Progress = Callable[[int, int], None]  # files done, files in all
 

@@ -9,10 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from training.errors import DatasetError
-
-MAX_FILE_BYTES = 256 * 2**20  # a larger "picture" is a mistake or an attack on memory
-MAX_RATIO = 100  # of unpacked to packed size, beyond which a large file is a zip bomb
-SMALL_BYTES = 16 * 2**20  # below, a file may be as compressible as it likes
+from training.zip_members import check_size, read_member
 
 
 class SourceFiles:
@@ -62,15 +59,11 @@ class SourceFiles:
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises ValueError, OSError or BadZipFile if there are none."""
         if self._zip is not None:
-            info = self._zip.getinfo(name)
-            _check_size(info.file_size)
-            if info.file_size > max(SMALL_BYTES, MAX_RATIO * info.compress_size):
-                raise ValueError(f"it unpacks to over {MAX_RATIO} times its size: a zip bomb")
-            return self._zip.read(name)
+            return read_member(self._zip, name)
         path = self.path / name
         if not path.is_file():
             raise ValueError("it is not a regular file")
-        _check_size(path.stat().st_size)
+        check_size(path.stat().st_size)
         return path.read_bytes()
 
 
@@ -83,8 +76,3 @@ def leads_out(name: str) -> bool:
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise ValueError(f"larger than {MAX_FILE_BYTES // 2**20} MB")

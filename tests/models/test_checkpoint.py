@@ -96,6 +96,10 @@ def cut(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-9])
 
 
+def nested(depth: int) -> object:
+    return [nested(depth - 1)] if depth else 0
+
+
 DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("no weights", remove("model.safetensors"), "model.safetensors is missing"),
     ("no config", remove("config.json"), "config.json is missing"),
@@ -118,6 +122,23 @@ DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
         "NaN",
         edit_weights(lambda s: s["dense.weight"].fill_(float("nan"))),
         "dense.weight holds NaN",
+    ),
+    ("size", edit("config.json", lambda d: d.update(latent_dim=10**30)), "no network is larger"),
+    ("name", edit("config.json", lambda d: d["attributes"][0].update(name=[1])), "a text"),
+    (
+        "number",
+        edit("config.json", lambda d: d["attributes"][0].update(prior=[10**400, 0])),
+        "too large",
+    ),
+    ("surrogate", edit("provenance.json", lambda d: d.update(licence="\ud800")), "surrogates"),
+    ("no JSON", edit("provenance.json", lambda d: d.update(metrics=float("nan"))), "no number"),
+    ("deep", edit("provenance.json", lambda d: d.update(metrics=nested(40))), "nested"),
+    ("deeper", lambda f: (f / "config.json").write_text("[" * 10**5) and None, "nested"),
+    ("long", lambda f: (f / "config.json").write_text(" " * 2**25) and None, "MiB"),
+    (
+        "integers",
+        edit_weights(lambda s: s.update({"dense.weight": s["dense.weight"].int()})),
+        "no weights",
     ),
     ("no tensor", edit_weights(lambda s: s.pop("dense.weight")), "dense.weight"),
 ]

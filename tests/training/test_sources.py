@@ -236,7 +236,7 @@ class TestNothingThere:
 def test_huge_files_are_not_read(
     tmp_path: Path, as_source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.source_files.MAX_FILE_BYTES", 4)
+    monkeypatch.setattr("training.zip_members.MAX_FILE_BYTES", 4)
     with (
         SourceFiles(as_source(put(tmp_path / "raw", "1.jpg"))) as files,
         pytest.raises(ValueError, match="larger than"),

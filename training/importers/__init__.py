@@ -32,12 +32,20 @@ def read_weights(file: Path, pixel_norms: tuple[str, ...] | None = None) -> Impo
     `models.generator.PIXEL_NORMS`). Raises ImportFileError.
     """
     data = read_pickle(file)
-    if isinstance(data, Mapping) and "netG" in data:
-        return gan_zoo.read(data, pixel_norms)
-    if isinstance(data, Mapping) and ("shadow_generator" in data or "generator" in data):
-        return pro_gan_pytorch.read(data, pixel_norms)
-    if isinstance(data, (tuple, list)) and len(data) == 3:
-        return official.read(data, pixel_norms)
+    try:
+        if isinstance(data, Mapping) and "netG" in data:
+            return gan_zoo.read(data, pixel_norms)
+        if isinstance(data, Mapping) and ("shadow_generator" in data or "generator" in data):
+            return pro_gan_pytorch.read(data, pixel_norms)
+        if isinstance(data, (tuple, list)) and len(data) == 3:
+            return official.read(data, pixel_norms)
+    except ImportFileError:
+        raise
+    except Exception as error:  # it reads well, but what stands in it is of any other kind
+        raise ImportFileError(
+            f"{file} is damaged, or of a version we do not know ({type(error).__name__}): "
+            "get it again"
+        ) from error
     raise ImportFileError(
         f"{file} holds no generator we know: it must be a file of pytorch_GAN_zoo, "
         "of pro_gan_pytorch (3.x) or of the official TensorFlow code"

@@ -97,6 +97,10 @@ def tensor(state: Mapping[str, Any], name: str, dimensions: int) -> Tensor:
             f"the file has no tensor {name!r} of {dimensions} dimensions: it is damaged, or of a "
             "version we do not know"
         )
+    # A tensor may repeat what it holds, and so say that it is of any size.
+    whole = found.layout is torch.strided and found.device.type == "cpu"
+    if not whole or found.numel() * found.element_size() > found.untyped_storage().nbytes():
+        raise ImportFileError(f"{name} holds less than it says: the file is damaged")
     if not torch.isfinite(found).all():
         raise ImportFileError(f"{name} holds NaN or infinity: the training had failed")
     return found.detach().float()

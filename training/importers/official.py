@@ -46,7 +46,10 @@ def read(data: Sequence[Any], pixel_norms: tuple[str, ...] | None) -> Imported:
         sides.append(sides[-1] * 2)
     sides.pop()
     count = settings.get("label_size") or 0
-    labels = {"label": [str(i) for i in range(count)]} if isinstance(count, int) and count else {}
+    features = tensor(state, "4x4/Dense/weight", 2).shape[0]
+    if type(count) is not int or not 0 <= count < features:
+        raise ImportFileError(f"the file's label_size is none that {features} features can hold")
+    labels = {"label": [str(i) for i in range(count)]} if count else {}
     attributes = attributes_of(labels)
     generator = assemble(
         dense=_dense(state, equalized),

@@ -8,6 +8,7 @@ and the first other name ends the reading. torch's own files go through torch's 
 import collections
 import io
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable
@@ -59,7 +60,9 @@ def read_pickle(path: Path) -> Any:
             return _read_torch(path)
         if start[2:] == TORCH_MAGIC:
             return _read_torch(path)
-        return _Restricted(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        data = path.read_bytes()
+        _check_memo(data)
+        return _Restricted(io.BytesIO(data), encoding="latin1").load()
     except ImportFileError:
         raise
     # A damaged pickle raises whatever the step raises at which it stops making sense.
@@ -87,6 +90,14 @@ def _check_zip(path: Path) -> None:
                 raise ImportFileError(
                     f"{path} holds {record.filename!r} compressed, which torch never does: refused"
                 )
+
+
+def _check_memo(data: bytes) -> None:
+    """Python's reader makes room for everything up to the greatest number under which something
+    is to be remembered: ten bytes could ask for 64 GiB. Writers count up from 0."""
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in ("PUT", "LONG_BINPUT") and (argument is None or argument > step):
+            raise pickle.UnpicklingError("a place in the memo that nobody needs")
 
 
 def _refusal(name: str) -> ImportFileError:
@@ -142,7 +153,11 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def _bytes(data: Any) -> bytes:
-    return data.encode("latin1") if isinstance(data, str) else bytes(data)
+    if isinstance(data, str):
+        return data.encode("latin1")
+    if not isinstance(data, bytes):  # of a number, bytes() would make so many zeros
+        raise pickle.UnpicklingError("numbers that are no bytes")
+    return data
 
 
 ALLOWED: dict[str, Callable[..., Any]] = {

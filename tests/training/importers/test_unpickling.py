@@ -63,6 +63,52 @@ def test_a_call_of_something_known_makes_nothing_large(tmp_path: Path) -> None:
         read_weights(file)
 
 
+def test_a_few_bytes_take_no_gigabytes(tmp_path: Path) -> None:
+    """Places to remember things under, numbers that would become zeros."""
+    far = (2**31).to_bytes(4, "little")
+    array = (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nI0\ntU\x01btR"
+        b"(I1\n(I1000000000000\ntcnumpy\ndtype\n(X\x02\x00\x00\x00u1tRI00\nI1000000000000\ntb."
+    )
+    for content in (b"\x80\x02Nr" + far + b".", b"Np2147483648\n.", array):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ImportFileError, match="damaged"):
+            read_weights(tmp_path / "file")
+
+
+def test_a_tensor_that_repeats_itself_is_refused(tmp_path: Path) -> None:
+    state = {"formatLayer.weight": torch.zeros(1).expand(10**6, 10**6)}
+    torch.save({"netG": state}, tmp_path / "file")
+    with pytest.raises(ImportFileError, match="holds less than it says"):
+        read_weights(tmp_path / "file")
+
+
+def test_more_labels_than_there_are_features_are_refused(tmp_path: Path) -> None:
+    file = peer_files.write_official(
+        tmp_path / "file", peer_files.official_variables([4, 4], 4), label_size=10**12
+    )
+    with pytest.raises(ImportFileError, match="label_size"):
+        read_weights(file)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"netG": {}, "avgG": torch.zeros(4)},
+        {"netG": 5},
+        {"netG": {}, "config": []},
+        {"generator": {"state_dict": {}, "conf": []}},
+        {"generator": {"state_dict": {"layers.0.conv_1.weight": torch.zeros(0, 0, 4, 4)}}},
+        {"generator": torch.zeros(4)},
+    ],
+    ids=range(6),
+)
+def test_what_stands_in_a_sound_file_may_be_anything(tmp_path: Path, data: object) -> None:
+    torch.save(data, tmp_path / "file")
+    with pytest.raises(ImportFileError):
+        read_weights(tmp_path / "file")
+
+
 def test_a_packed_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(50_000_000))
