@@ -4,6 +4,7 @@ Knows nothing about HTTP objects. The body says exactly one of which seeds, how 
 latents; what belongs to all items may be said once.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -182,7 +183,7 @@ class ManyRequest(BaseModel):
 
     def __len__(self) -> int:
         """How many pictures this asks for."""
-        return self.count or len(self.seeds or self.latents)
+        return min(self.count, sys.maxsize) or len(self.seeds or self.latents)
 
     @classmethod
     def openapi(cls) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class SourceFiles:
             return
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # a damaged zip raises almost anything
             raise DatasetError(
                 f"{path} cannot be read as a zip ({error}): give a whole zip, or a folder of "
                 "pictures."
@@ -47,7 +47,8 @@ class SourceFiles:
     def names(self) -> list[str]:
         """Relative paths of all files, "/"-separated, sorted; hidden ones are left out."""
         if self._zip is not None:
-            names = {info.filename for info in self._zip.infolist() if not info.is_dir()}
+            files = (info for info in self._zip.infolist() if info.filename)  # a name may be empty
+            names = {info.filename for info in files if not info.is_dir()}
         else:
             names = {
                 (Path(folder) / file).relative_to(self.path).as_posix()

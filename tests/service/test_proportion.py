@@ -52,6 +52,7 @@ async def test_the_answer_to_a_senseless_body_is_small(client, text):
 @pytest.mark.parametrize(
     "body",
     [
+        {"count": 10**30},
         {"seeds": [1] * (MOST + 1)},
         {"latents": [[]] * (MOST + 1)},
         {"seeds": [1], "labels": [{}] * (MOST + 1)},
