@@ -10,7 +10,7 @@ PORT ?= 8000
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test lint format bench bench-serving train clean browser
+.PHONY: serve test lint secrets audit fuzz format bench bench-serving train clean browser
 
 serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
 	VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
@@ -18,11 +18,24 @@ serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
 test: $(VENV)/.dev browser  ## run every test, a real browser included
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev  ## formatting, lint, types, import rules
+lint: $(VENV)/.dev secrets audit  ## formatting, lint, types, import rules, secrets, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What the tests and the docs call a secret is none.
+secrets: $(VENV)/.dev  ## no key or password is in the repository
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify \
+	  --exclude-files '^(tests/fuzz/corpus/|constraints.txt|models/checkpoints/|Makefile)' \
+	  --exclude-secrets '^(alpha|alpha,beta|visitor|anything|password)$$'
+
+audit: $(VENV)/.dev  ## known vulnerabilities of the pinned dependencies, where advisories can be had
+	$(BIN)/python .ci/audit.py $(ARGS)
+
+INPUTS ?= 1000000
+fuzz: $(VENV)/.dev  ## every parser that takes bytes from strangers, with INPUTS inputs in all
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz --inputs $(INPUTS) $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
