@@ -20,6 +20,8 @@ from training.curation import Curation
 # those run other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 TAKE_ALL = Curation()
+FEW_PIXELS = 2**22  # below, a picture may be as plain as it likes
+MOST_PIXELS_A_BYTE = 100  # photographs have 1 to 40, well compressed ones too
 SMALLEST_SHARE = 4  # a side less than a quarter of the resolution is too small to enlarge
 
 
@@ -86,6 +88,9 @@ def load_picture(data: bytes, resolution: int) -> Decoded:
     its `size` is then that. Raises UnusableError, and what Pillow raises.
     """
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    pixels = image.width * image.height
+    if pixels > max(FEW_PIXELS, MOST_PIXELS_A_BYTE * len(data)):
+        raise UnusableError(f"{pixels} pixels in {len(data)} bytes are no photograph: a bomb")
     # An MPO's further frames are a phone's depth maps and the like: its first is the photograph.
     animated = image.format != "MPO" and getattr(image, "n_frames", 1) > 1
     # A JPEG decoded at a fraction of its size loses nothing while that leaves 4× what is needed.

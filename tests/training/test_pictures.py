@@ -117,3 +117,9 @@ def test_reasons_for_bad_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "million pixels" in str(encode_picture(jpeg, 8))  # an error: over twice the limit
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
     assert "million pixels" in str(encode_picture(jpeg, 8))  # Pillow only warns
+
+
+def test_more_pixels_than_bytes_can_show_are_not_decoded() -> None:
+    plain = Image.new("L", (4096, 4096))
+    assert "a bomb" in str(encode_picture(as_bytes(plain), 8))
+    assert isinstance(encode_picture(as_bytes(plain.resize((2048, 2048))), 8), Picture)
