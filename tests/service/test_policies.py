@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fakes import FakeEngine
 from serving import serve
+from structlog.testing import capture_logs
 
 EVERYWHERE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 ANSWERS = [
@@ -84,8 +85,9 @@ async def test_a_failure_has_them_too(monkeypatch, tracing):
         raise ZeroDivisionError
 
     monkeypatch.setattr("service.routes.faces.complete", fail)
-    async with serve(tracing=tracing) as client:
-        answer = await client.get("/v1/faces/7.png")
+    with capture_logs():
+        async with serve(tracing=tracing) as client:
+            answer = await client.get("/v1/faces/7.png")
     assert answer.status_code == 500
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -54,6 +54,7 @@ def logged(monkeypatch):
     with redirect_stdout(written):
         monkeypatch.setattr(sys, "stdout", written)
         configure_logging(level="debug", style="console")
+        structlog.configure(cache_logger_on_first_use=False)  # or loggers would stay like this
     yield written
     structlog.configure(**before)
 
