@@ -97,6 +97,25 @@ class Settings(BaseSettings):
     max_url_bytes: int = Field(
         4096, ge=256, le=60_000, description="Bytes of an address with its query, at most."
     )
+    client_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds a client may take to send a request, or to take in 64 KiB of an "
+        "answer.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Open connections, at most; the one silent for longest makes room.",
+    )
+    max_unsent_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        le=2**40,
+        description="Bytes of answers that clients have yet to take in, at most.",
+    )
     cache_bytes: int = Field(
         64 * 2**20, ge=0, le=2**40, description="Bytes of pictures cached in process; 0: none."
     )

@@ -68,6 +68,10 @@ class Telemetry:
             "http_request_duration_seconds", "From request to last byte.", "route"
         )
         self.requests_in_flight = gauge("requests_in_flight", "Requests being answered.")
+        self.connections = gauge("connections", "Open connections of clients.")
+        self.connections_closed = counter(
+            "connections_closed_total", "Connections that were closed on a client.", "reason"
+        )
         self.queue_depth = gauge("queue_depth", "Requests waiting for the engine.")
         self.queue_capacity = gauge("queue_capacity", "Requests that may wait.")
         self.queue_wait = histogram("queue_wait_seconds", "From queued to taken by the engine.")
@@ -122,6 +126,8 @@ class Telemetry:
             self.reservoir_requests.labels(result=result)
         for stage in ("queued", "running"):
             self.requests_cancelled.labels(stage=stage)
+        for reason in ("idle", "slow_request", "slow_reader", "crowded"):
+            self.connections_closed.labels(reason=reason)
         ProcessCollector(registry=registry)
 
     def watch(
