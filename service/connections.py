@@ -20,8 +20,8 @@ from service.telemetry import Telemetry
 PROGRESS = 2**16
 """Bytes that who reads an answer must take in within the patience."""
 LEFT_TO_THE_SYSTEM = 2**17
-"""Bytes of an answer that the system buffers beyond what is on its way; by itself it takes 4 MiB for
-each connection, which no bound of ours would see."""
+"""Bytes of an answer that the system buffers beyond what is on its way; by itself it takes 4 MiB
+for each connection, which no bound of ours would see."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: what the client did not take in is forgotten at once."""
 RESERVED_FILES = 256

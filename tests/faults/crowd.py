@@ -1,4 +1,4 @@
-"""Thousands of connections that want nothing, or want it slowly; cheap enough to be held at once."""
+"""Thousands of connections that want nothing, or want it slowly, cheap enough to hold."""
 
 import asyncio
 import json

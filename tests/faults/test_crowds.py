@@ -4,7 +4,6 @@ VISAGE_FULL_DRILL=1 makes it ten thousand idle and two thousand slow ones; docs/
 came of it.
 """
 
-import asyncio
 import os
 from contextlib import aclosing
 
