@@ -1,4 +1,4 @@
-"""The bounds themselves, by a clock of the test's own; tests/faults/test_crowds.py has real ones."""
+"""The bounds by a clock of the test's own; tests/faults/test_crowds.py has real connections."""
 
 import pytest
 
@@ -98,9 +98,9 @@ def test_whose_request_is_being_answered_may_wait(rig):
 def test_who_reads_little_by_little_but_enough_stays_until_it_is_all_read(rig):
     client = rig.reads(10 * PROGRESS)
     for _ in range(9):
-        rig.loop.pass_by(PATIENCE)
+        rig.loop.pass_by(PATIENCE / 2)
         client.unsent -= PROGRESS
-        rig.loop.pass_by(PATIENCE)
+        rig.loop.pass_by(PATIENCE / 2)
     assert not client.gone
     rig.all.has_read(client)
     rig.loop.pass_by(PATIENCE - 1)
