@@ -70,9 +70,10 @@ class Connections:
     def bind(self, listener: socket.socket) -> None:
         """Have the system keep these bounds too, on every connection that `listener` accepts."""
         with suppress(AttributeError, OSError):  # where it knows them
-            tcp, lowat = socket.IPPROTO_TCP, LEFT_TO_THE_SYSTEM
-            listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, lowat)
-            listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, round(self.patience * 1000))
+            tcp, milliseconds = socket.IPPROTO_TCP, round(2000 * self.patience)
+            listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
+            # For what is left after we have closed; until then, we are first.
+            listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def protocol(self, **parts: Any) -> asyncio.Protocol:
         """For uvicorn, in place of a class."""

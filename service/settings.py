@@ -81,6 +81,13 @@ class Settings(BaseSettings):
     deadline: float = Field(
         10.0, gt=0, le=600, description="Seconds a request may take before it is answered 504."
     )
+    watchdog: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="Seconds at one batch after which the engine counts as hung, "
+        "and /healthz is 503.",
+    )
     batch_wait: float = Field(
         0.0, ge=0, le=1, description="Seconds to wait for company when a batch is not yet full."
     )

@@ -106,6 +106,12 @@ class Telemetry:
         self.engine_oom = counter(
             "engine_oom_total", "Times the engine ran out of memory.", "model"
         )
+        self.engine_failures = counter(
+            "engine_failures_total", "Batches of which nothing came.", "model", "reason"
+        )
+        self.engine_busy = gauge(
+            "engine_busy_seconds", "How long the engine has been at its present batch.", "model"
+        )
         self.reservoir_faces = gauge(
             "reservoir_faces", "Fresh faces made in idle time, waiting to be served.", "model"
         )
