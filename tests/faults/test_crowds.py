@@ -13,7 +13,7 @@ from tiny_checkpoints import write_tiny
 from traffic import closed_loop, new_faces
 from watching import Footprint, Telemetry, scrapes
 
-from tests.faults.crowd import crowds, idle, slow_bodies, slow_heads, slow_readers
+from crowd import crowds, idle, slow_bodies, slow_heads, slow_readers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
