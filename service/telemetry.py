@@ -102,6 +102,9 @@ class Telemetry:
         self.cache_requests = counter(
             "cache_requests_total", "Seeded pictures looked up in the cache.", "result"
         )
+        self.claims_given_up = counter(
+            "claims_given_up_total", "Pictures made here, though another replica had begun to."
+        )
         self.redis_errors = counter(
             "redis_errors_total", "Redis calls that failed or took too long.", "op"
         )

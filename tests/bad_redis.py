@@ -57,7 +57,8 @@ class BadRedis:
             writer.close()
 
         try:
-            with suppress(OSError):
+            # A handler that ends by being cancelled makes asyncio complain.
+            with suppress(OSError, asyncio.CancelledError):
                 await asyncio.gather(onward(), back())
         finally:
             to_redis.transport.abort()

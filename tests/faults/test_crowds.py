@@ -8,12 +8,11 @@ import os
 from contextlib import aclosing
 
 import pytest
+from crowd import crowds, idle, slow_bodies, slow_heads, slow_readers
 from running_server import server_factory
 from tiny_checkpoints import write_tiny
 from traffic import closed_loop, new_faces
 from watching import Footprint, Telemetry, scrapes
-
-from crowd import crowds, idle, slow_bodies, slow_heads, slow_readers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -7,9 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tiny_checkpoints import write_tiny
-
 from bare_server import SERVICE, bare_server
+from tiny_checkpoints import write_tiny
 
 pytestmark = pytest.mark.e2e
 
