@@ -26,6 +26,9 @@ NONSENSE = {
     "half answers": cut,
 }  # fmt: skip
 
+MAY_LIE = {"other types", "flipped bits", "half answers"}
+"""Pictures carry a digest; what is said of quotas can be well-formed and wrong."""
+
 
 async def faces(client, first=0):
     """The pictures of some seeds, several times each, and by many at once."""
@@ -55,7 +58,8 @@ async def right():
 
 @pytest.mark.parametrize("trouble", NONSENSE)
 async def test_nonsense_is_never_served(valkey, right, trouble):
-    settings = {"cache_bytes": 0, "redis_timeout": 0.2, "rate_limit": "100000/hour"}
+    quota = "" if trouble in MAY_LIE else "100000/hour"
+    settings = {"cache_bytes": 0, "redis_timeout": 0.2, "rate_limit": quota}
     async with before(valkey.port) as (bad, url), serve(redis_url=url, **settings) as client:
         assert await faces(client) == right[0]  # well: it is stored there now
         bad.trouble = NONSENSE[trouble]
