@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 Trouble = Callable[[bytes], bytes]
 """What Redis says → what is said instead."""
+PICTURE = 200
+"""Bytes of an answer that holds one, at least."""
 
 
 def flipped(answer: bytes) -> bytes:
@@ -18,6 +20,27 @@ def flipped(answer: bytes) -> bytes:
 def cut(answer: bytes) -> bytes:
     """The end of it never comes."""
     return answer[: _draw.randrange(len(answer))]
+
+
+def damaged(answer: bytes) -> bytes:
+    """Well-formed, but a bit of each picture is another one."""
+    if len(answer) < PICTURE:
+        return answer
+    at = len(answer) - 3 - _draw.randrange(PICTURE // 2)
+    return answer[:at] + bytes([answer[at] ^ 1 << _draw.randrange(8)]) + answer[at + 1 :]
+
+
+def swapped() -> Trouble:
+    """Well-formed, but each picture is the one that was asked for before."""
+    last: list[bytes] = []
+
+    def trouble(answer: bytes) -> bytes:
+        if len(answer) < PICTURE:
+            return answer
+        last.append(answer)
+        return last.pop(0) if len(last) > 1 else b"$-1\r\n"
+
+    return trouble
 
 
 def says(*texts: bytes) -> Trouble:

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 from answers import picture
-from bad_redis import before, cut, flipped, says
+from bad_redis import before, cut, damaged, flipped, says, swapped
 from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
 
@@ -24,6 +24,8 @@ NONSENSE = {
     ),
     "flipped bits": flipped,
     "half answers": cut,
+    "damaged pictures": damaged,
+    "others' pictures": swapped(),
 }  # fmt: skip
 
 MAY_LIE = {"other types", "flipped bits", "half answers"}
@@ -68,6 +70,8 @@ async def test_nonsense_is_never_served(valkey, right, trouble):
             assert await faces(client, FACES) == right[1]
         assert bad.answers > 0
         assert errors(client) > 0
+        if "pictures" in trouble:
+            assert sample_of(client)("visage_redis_errors_total", op="check") > 0
         bad.trouble = None
         assert await faces(client) == right[0]
         assert sample_of(client)("visage_http_requests_total", code="500") == 0
