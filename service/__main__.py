@@ -19,12 +19,12 @@ import uvicorn
 
 from service.app import create_app
 from service.batcher import Engine
+from service.connections import Connections, most_connections
 from service.errors import SettingsError, VisageError
 from service.fleet import Fleet
 from service.labels import ModelSpec
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
-from service.wire import BoundedHttpProtocol
 
 LAST_WORDS = 0.5
 """Seconds for requests that are on their way on open connections when the server stops."""
@@ -160,10 +160,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener.close()
         return _refuse(str(error))
     fleet: Fleet = app.state.fleet
+    connections = Connections(
+        patience=settings.client_timeout,
+        most=most_connections(settings.max_connections),
+        most_unsent=settings.max_unsent_bytes,
+        telemetry=app.state.telemetry,
+    )
+    connections.bind(listener)
     server = DrainingServer(
         uvicorn.Config(
             app,
-            http=BoundedHttpProtocol,
+            http=connections.protocol,  # type: ignore[arg-type]  # called as a class is
             access_log=False,
             log_config=None,
             server_header=False,

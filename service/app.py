@@ -92,7 +92,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
                 limiter=limiter,
             )
             fleet.close()
-            await asyncio.to_thread(fleet.join, settings.drain_grace)
+            await asyncio.to_thread(fleet.join, fleet.grace_left)
 
     app = FastAPI(
         title="Visage",

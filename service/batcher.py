@@ -4,9 +4,11 @@ Knows nothing about HTTP, seeds or PNG. The consumer owns the interface: what th
 of an engine is the `Engine` protocol here. Batches form by themselves: whatever has queued
 while the engine was busy is the next one. While nothing waits, the engine fills the reservoir.
 The requests of a failing batch are retried once, one by one, so that only those fail that do so
-by themselves; an engine that fails time after time is given up, and readiness says so.
+by themselves; an engine that fails time after time, whatever it is asked for, is given up, and
+readiness says so. One that is at a batch for far too long cannot be stopped; it can be noticed.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from service.errors import (
     DrainingError,
     EngineOutOfMemoryError,
     InferenceError,
+    NotFiniteError,
     NotReadyError,
     VisageError,
 )
@@ -29,6 +32,7 @@ from service.labels import ModelSpec
 from service.request_queue import Entry, Inferred, RequestQueue, settle
 from service.reservoir import Reservoir
 from service.telemetry import Telemetry
+from service.watchdog import Watchdog
 
 FAILURES_BEFORE_DEATH = 3
 """Batches in a row of which nothing came, after which the engine counts as dead."""
@@ -61,7 +65,8 @@ class Engine(Protocol):
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
         """image_BHWC, RGB. Row b depends on z_Z and y_L of row b alone, to the last bit.
 
-        Raises EngineOutOfMemoryError where there is not the memory for it.
+        Raises EngineOutOfMemoryError where there is not the memory for it, and NotFiniteError where
+        a picture came out as NaN or infinity: there are no pixels for that.
         """
 
     def halve_tile(self) -> bool:
@@ -83,6 +88,7 @@ class Batcher:
     """Runs `load_engine()` and everything after it on a thread of its own.
 
     `device`: held during each batch, so that several models share one device in turn.
+    `stalled_after`: seconds at one batch after which it counts as not ready, until that is over.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class Batcher:
         batch_wait: float,
         reservoir: Reservoir | None = None,
         device: AbstractContextManager[Any] | None = None,
+        stalled_after: float = math.inf,
     ) -> None:
         self._load_engine = load_engine
         self._queue = queue
@@ -103,7 +110,8 @@ class Batcher:
         self._reservoir = (
             Reservoir(0, 1, telemetry, lambda: None) if reservoir is None else reservoir
         )
-        self._device = device or threading.Lock()
+        self.watchdog = Watchdog(device or threading.Lock())
+        self._stalled_after = stalled_after
         self._spec: ModelSpec | None = None
         self._tile = 0
         self._weights_bytes = 0
@@ -159,7 +167,7 @@ class Batcher:
     @property
     def ready(self) -> bool:
         """Whether pictures can be had now."""
-        return self._state is State.READY
+        return self._state is State.READY and self.watchdog.busy_seconds <= self._stalled_after
 
     def spec(self) -> ModelSpec:
         """The loaded model, while it can be served: NotReadyError or DrainingError otherwise."""
@@ -174,6 +182,13 @@ class Batcher:
         if self._state is State.FAILED:
             reason = str(self._failure) or type(self._failure).__name__
             return NotReadyError(f"The engine has failed: {reason}", retry_after=30)
+        if self._state is State.READY:
+            seconds = math.ceil(self.watchdog.busy_seconds)
+            return NotReadyError(
+                f"The engine has been busy with one batch for {seconds} seconds, longer than a "
+                "request may take; ask another server, or try again later.",
+                retry_after=10,
+            )
         return NotReadyError(f"The server is {self._state.value}; try again in a moment.")
 
     def _run(self) -> None:
@@ -190,7 +205,9 @@ class Batcher:
                 served = self._fill(engine) if batch is None else self._serve(engine, batch)
                 failures = 0 if served else failures + 1
                 if failures == FAILURES_BEFORE_DEATH:
-                    raise RuntimeError(f"{failures} batches in a row failed")
+                    if not self._still_works(engine):
+                        raise RuntimeError(f"{failures} batches in a row failed")
+                    failures = 0
             self._weights_bytes = 0
             self._advance(State.STOPPED)
         except BaseException as error:
@@ -241,10 +258,11 @@ class Batcher:
         self._telemetry.batch_fill_ratio.labels(model).observe(len(batch) / engine.tile)
         try:
             self._run_batch(engine, batch)
-        except Exception:
+        except Exception as error:
+            self._count_failure(engine, error)
             log.exception("batch failed", pictures=len(batch))
-        except BaseException:
-            settle(batch, _fail)
+        except BaseException as error:
+            settle(batch, _failing(error))
             raise
         else:
             return True
@@ -260,9 +278,9 @@ class Batcher:
                 self._run_batch(engine, [entry])
             except Exception as error:
                 log.warning("picture failed again", error=str(error))
-                settle([entry], _fail)
-            except BaseException:
-                settle(batch, _fail)
+                settle([entry], _failing(error))
+            except BaseException as error:
+                settle(batch, _failing(error))
                 raise
             else:
                 any_served = True
@@ -272,7 +290,7 @@ class Batcher:
         model = engine.spec.name
         z_BZ, y_BL = np.stack([e.z for e in batch]), np.stack([e.y for e in batch])
         taken = time.monotonic()
-        with self._device:
+        with self.watchdog.turn():
             started = time.monotonic()
             image_BHWC = self._generate(engine, z_BZ, y_BL)
             seconds = time.monotonic() - started
@@ -295,13 +313,34 @@ class Batcher:
         if plan is None:
             return True
         try:
-            with self._device:
+            with self.watchdog.turn():
                 image_BHWC = self._generate(engine, plan.z_BZ, plan.y_BL)
-        except Exception:
+        except Exception as error:
+            self._count_failure(engine, error)
             log.exception("filling the reservoir failed", pictures=len(plan.faces))
             return False
         self._reservoir.fill(plan, image_BHWC)
         return True
+
+    def _still_works(self, engine: Engine) -> bool:
+        """Whether it makes a picture of nothing in particular: then it was what was asked for."""
+        spec = engine.spec
+        try:
+            with self.watchdog.turn():
+                engine.generate(
+                    np.zeros((1, spec.latent_dim), np.float32),
+                    np.zeros((1, spec.space.label_dim), np.float32),
+                )
+        except Exception as error:
+            self._count_failure(engine, error)
+            return False
+        return True
+
+    def _count_failure(self, engine: Engine, error: Exception) -> None:
+        reason = "error"
+        if isinstance(error, InferenceError):
+            reason = error.slug.replace("-", "_")
+        self._telemetry.engine_failures.labels(engine.spec.name, reason).inc()
 
     def _generate(
         self, engine: Engine, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]
@@ -339,7 +378,14 @@ class Batcher:
         self._settled.set()
 
 
-def _fail(entry: Entry) -> None:
-    entry.future.set_exception(
-        InferenceError("The engine failed on this picture; the server's log says why.")
-    )
+def _failing(error: BaseException) -> Callable[[Entry], None]:
+    """Tells each caller; what is wrong with its latent is said, all else is the log's."""
+
+    def fail(entry: Entry) -> None:
+        entry.future.set_exception(
+            NotFiniteError(str(error))
+            if isinstance(error, NotFiniteError)
+            else InferenceError("The engine failed on this picture; the server's log says why.")
+        )
+
+    return fail

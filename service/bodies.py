@@ -6,9 +6,11 @@ Knows HTTP, but no route. How long it may be is settled before (service/bounds.p
 from collections.abc import Sequence
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from service.errors import (
     BadRequestError,
+    ClientGoneError,
     InvalidParameter,
     InvalidParametersError,
     UnsupportedMediaTypeError,
@@ -19,7 +21,8 @@ async def read_body(request: Request, media_types: Sequence[str], *, holds: str)
     """The whole body, of one of `media_types` (`image/*` is any image); `holds` says what it is.
 
     Raises UnsupportedMediaTypeError, BadRequestError for an empty one, InvalidParametersError
-    where there is a query, which would not be read, and what reading raises.
+    where there is a query, which would not be read, ClientGoneError where the client leaves on the
+    way, and what reading raises.
     """
     if query := request.query_params:
         name = next(iter(query))
@@ -32,7 +35,10 @@ async def read_body(request: Request, media_types: Sequence[str], *, holds: str)
             f"The body's Content-Type is {media_type or 'missing'}; this route reads "
             f"{', '.join(media_types)}: send {holds} as that."
         )
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise ClientGoneError("The client left before its request was whole.") from None
     if not body:
         raise BadRequestError(f"The body is empty: send {holds}.")
     return body

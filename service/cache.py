@@ -165,6 +165,7 @@ class PictureCache:
         pause, waited = _FIRST_PAUSE, False
         while (found := await shared.get_or_claim(key)) is None:
             if time.monotonic() >= give_up:
+                self._telemetry.claims_given_up.inc()
                 return Claim(), waited
             waited = True
             await asyncio.sleep(pause)

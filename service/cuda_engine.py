@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
-from service.errors import EngineOutOfMemoryError
+from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.labels import ModelSpec
 
 WARM_UP_STEPS = 3
@@ -75,25 +75,31 @@ class CudaEngine:
 
     @torch.inference_mode()
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it."""
+        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it.
+
+        NotFiniteError where a picture holds NaN or infinity.
+        """
         side = self._spec.resolution
         image_BHWC = np.empty((len(z_BZ), side, side, 3), np.uint8)
         leaving: deque[tuple[_Slot, int, int]] = deque()
+        bad = 0
         try:
             if self._graph is None:
                 self._record()
             for number, start in enumerate(range(0, len(z_BZ), self._tile)):
                 if len(leaving) == SLOTS:
-                    _arrive(image_BHWC, *leaving.popleft())
+                    bad += _arrive(image_BHWC, *leaving.popleft())
                 stop = min(start + self._tile, len(z_BZ))
                 slot = self._slots[number % SLOTS]
                 self._launch(slot, z_BZ[start:stop], y_BL[start:stop])
                 leaving.append((slot, start, stop))
             while leaving:
-                _arrive(image_BHWC, *leaving.popleft())
+                bad += _arrive(image_BHWC, *leaving.popleft())
         except torch.OutOfMemoryError as error:
             torch.cuda.synchronize()  # nothing may still write to what is given up
             raise EngineOutOfMemoryError(str(error)) from error
+        if bad:
+            raise NotFiniteError.of(bad, len(z_BZ))
         return image_BHWC
 
     def halve_tile(self) -> bool:
@@ -111,11 +117,14 @@ class CudaEngine:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._z_TZ, self._y_TL = (torch.zeros(s, device=self._device) for s in shape)
         self._image_THWC: Tensor | None = None
+        self._total_T: Tensor | None = None
         self._slots = [_Slot(*shape, side=self._spec.resolution) for _ in range(SLOTS)]
 
-    def _run(self) -> Tensor:
+    def _run(self) -> tuple[Tensor, Tensor]:
+        """Pixels, and the sum of each picture before: finite where all of its numbers were."""
         y_TL = self._y_TL.to(self._dtype) if self._spec.space.label_dim else None
-        return to_pixels(self._generator(self._z_TZ.to(self._dtype), y_TL))
+        image_TCHW = self._generator(self._z_TZ.to(self._dtype), y_TL)
+        return to_pixels(image_TCHW), image_TCHW.sum(dim=(1, 2, 3), dtype=torch.float32)
 
     def _record(self) -> None:
         self._compute.wait_stream(torch.cuda.current_stream())
@@ -125,13 +134,14 @@ class CudaEngine:
         self._compute.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._compute):
-            self._image_THWC = self._run()
+            self._image_THWC, self._total_T = self._run()
         self._graph = graph
 
     def _launch(self, slot: "_Slot", z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> None:
         """Compute up to a tile of pictures and send them on their way; returns at once."""
         assert self._graph is not None
         assert self._image_THWC is not None
+        assert self._total_T is not None
         # A short batch leaves old rows behind as padding: rows do not see one another.
         slot.z_TZ[: len(z_BZ)] = torch.from_numpy(np.ascontiguousarray(z_BZ))
         slot.y_TL[: len(y_BL)] = torch.from_numpy(np.ascontiguousarray(y_BL))
@@ -141,10 +151,12 @@ class CudaEngine:
             self._graph.replay()
             # The graph writes its pictures to one place, which the next tile overwrites.
             slot.image_THWC.copy_(self._image_THWC)
+            slot.total_T.copy_(self._total_T)
             slot.computed.record(self._compute)
         with torch.cuda.stream(self._copy):
             self._copy.wait_event(slot.computed)
             slot.pinned_THWC.copy_(slot.image_THWC, non_blocking=True)
+            slot.pinned_total_T.copy_(slot.total_T, non_blocking=True)
             slot.arrived.record(self._copy)
 
 
@@ -157,10 +169,15 @@ class _Slot:
         self.y_TL = torch.zeros(y_shape, pin_memory=y_shape[1] > 0)
         self.image_THWC = torch.empty(pictures, dtype=torch.uint8, device="cuda")
         self.pinned_THWC = torch.empty(pictures, dtype=torch.uint8, pin_memory=True)
+        self.total_T = torch.empty(z_shape[0], device="cuda")
+        self.pinned_total_T = torch.empty(z_shape[0], pin_memory=True)
         self.computed = torch.cuda.Event()
         self.arrived = torch.cuda.Event(blocking=True)  # who waits lets others compute
 
 
-def _arrive(image_BHWC: NDArray[np.uint8], slot: _Slot, start: int, stop: int) -> None:
+def _arrive(image_BHWC: NDArray[np.uint8], slot: _Slot, start: int, stop: int) -> int:
+    """Put the slot's pictures where they belong; how many of them are not finite."""
     slot.arrived.synchronize()
-    image_BHWC[start:stop] = slot.pinned_THWC[: stop - start].numpy()
+    count = stop - start
+    image_BHWC[start:stop] = slot.pinned_THWC[:count].numpy()
+    return count - int(slot.pinned_total_T[:count].isfinite().sum())

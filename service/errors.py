@@ -21,7 +21,8 @@ VisageError                        500  internal
 ├── HeadersTooLargeError           431  headers-too-large
 ├── ClientGoneError                499  client-gone          (counted; nobody reads it)
 ├── InferenceError                 500  inference-failed
-│   └── EngineOutOfMemoryError     500  out-of-memory
+│   ├── EngineOutOfMemoryError     500  out-of-memory
+│   └── NotFiniteError             500  not-finite
 ├── UnavailableError               503  unavailable          (all with Retry-After)
 │   ├── NotReadyError              503  not-ready
 │   ├── DrainingError              503  draining
@@ -261,6 +262,21 @@ class EngineOutOfMemoryError(InferenceError):
 
     slug = "out-of-memory"
     title = "The server ran out of memory"
+
+
+class NotFiniteError(InferenceError):
+    """What was computed is no picture: it holds NaN or infinity."""
+
+    slug = "not-finite"
+    title = "The picture came out as no picture"
+
+    @classmethod
+    def of(cls, bad: int, count: int) -> "NotFiniteError":
+        """For `bad` of the `count` pictures of a batch."""
+        return cls(
+            "What was computed is not finite, and so no picture"
+            + (f": {bad} of {count} in this batch." if count > 1 else ".")
+        )
 
 
 class UnavailableError(VisageError):

@@ -6,6 +6,7 @@ or a stop loses nothing that was accepted.
 """
 
 import asyncio
+import math
 import re
 import threading
 import time
@@ -86,6 +87,8 @@ class Fleet:
         self._device = threading.Lock()
         self._loading = asyncio.Lock()
         self._draining = False
+        self._grace_until = math.inf
+        self._hangs_told: set[str] = set()
         self._folders = {folder.resolve().name: folder for folder in settings.checkpoints}
         for name in self._folders:
             # It stands in headers, addresses and pictures.
@@ -129,7 +132,7 @@ class Fleet:
     @property
     def ready(self) -> bool:
         """Whether every model can be served now."""
-        return not self._draining and self.state is State.READY
+        return not self._draining and all(s.batcher.ready for s in self._served.values())
 
     @property
     def start_failure(self) -> BaseException | None:
@@ -146,6 +149,19 @@ class Fleet:
             raise self._refusal()
         for served in self._served.values():
             _ = served.spec
+
+    def check_alive(self) -> None:
+        """Raises the reason why only a new process helps: an engine died at work, or hangs."""
+        for name, served in self._served.items():
+            batcher = served.batcher
+            if batcher.state is State.FAILED and batcher.tile:
+                raise batcher.refusal()
+            if batcher.watchdog.busy_seconds > self._settings.watchdog:
+                if name not in self._hangs_told:
+                    self._hangs_told.add(name)
+                    log.error("engine hangs", model=name, stack=batcher.watchdog.stack())
+                raise batcher.refusal()
+            self._hangs_told.discard(name)
 
     def specs(self) -> Sequence[tuple[ModelSpec, int]]:
         """What is loaded, with its tile, the default first; raises like `check_ready`."""
@@ -207,9 +223,16 @@ class Fleet:
 
     def drain(self) -> None:
         """Accept nothing new and finish what is held; returns at once. Safe to repeat."""
-        self._draining = True
+        if not self._draining:
+            self._draining = True
+            self._grace_until = time.monotonic() + self._settings.drain_grace
         for served in self._served.values():
             served.retire()
+
+    @property
+    def grace_left(self) -> float:
+        """Seconds that what was accepted still has."""
+        return max(0.0, min(self._grace_until - time.monotonic(), self._settings.drain_grace))
 
     def join(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for every engine thread to end; whether they have."""
@@ -249,8 +272,10 @@ class Fleet:
             batch_wait=settings.batch_wait,
             reservoir=reservoir,
             device=self._device,
+            stalled_after=settings.deadline,
         )
         telemetry.reservoir_faces.labels(name).set_function(lambda: len(reservoir))
+        telemetry.engine_busy.labels(name).set_function(lambda: batcher.watchdog.busy_seconds)
         return Served(batcher, queue, reservoir)
 
     @staticmethod

@@ -5,6 +5,7 @@ so its bytes depend neither on company nor on the number of threads, a lone requ
 picture, and no thread waits for another (docs/decisions/0010-pictures-computed-alone.md).
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Checkpoint
-from service.errors import EngineOutOfMemoryError
+from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.labels import ModelSpec
 
 # At its import openvino tells its makers over the network; without this module it does not.
@@ -88,17 +89,20 @@ class OpenVinoEngine:
         self.generate(z_BZ, y_BL)
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it."""
+        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it.
+
+        NotFiniteError where a picture holds NaN or infinity.
+        """
         side = self._spec.resolution
         image_BHWC = np.empty((len(z_BZ), side, side, 3), np.uint8)
         inputs = [z_BZ, y_BL] if self._spec.space.label_dim else [z_BZ]
-        count, ahead = len(z_BZ), len(self._lanes)
+        count, ahead, bad = len(z_BZ), len(self._lanes), 0
         try:
             try:
                 for row in range(count + ahead):
                     lane = self._lanes[row % ahead]
                     if row >= ahead:
-                        lane.finish(image_BHWC[row - ahead])
+                        bad += not lane.finish(image_BHWC[row - ahead])
                     if row < count:
                         lane.start([rows[row] for rows in inputs])
             finally:
@@ -109,6 +113,8 @@ class OpenVinoEngine:
             if "bad_alloc" not in str(error):
                 raise
             raise EngineOutOfMemoryError(str(error)) from error
+        if bad:
+            raise NotFiniteError.of(bad, count)
         return image_BHWC
 
     def halve_tile(self) -> bool:
@@ -126,7 +132,9 @@ class _Lane:
         self._image = np.zeros((1, spec.resolution, spec.resolution, 3), np.uint8)
         for index, rows in enumerate(self._inputs):
             self._request.set_input_tensor(index, _shared(rows))
-        self._request.set_output_tensor(_shared(self._image))
+        self._total = np.zeros((), np.float32)
+        self._request.set_output_tensor(0, _shared(self._image))
+        self._request.set_output_tensor(1, _shared(self._total))
         self.wait = self._request.wait
 
     def start(self, rows: Sequence[NDArray[np.float32]]) -> None:
@@ -135,10 +143,11 @@ class _Lane:
             ours[0] = given
         self._request.start_async()
 
-    def finish(self, image_HWC: NDArray[np.uint8]) -> None:
-        """Wait for the picture, and put it there."""
+    def finish(self, image_HWC: NDArray[np.uint8]) -> bool:
+        """Wait for the picture, and put it there; whether it is one: all its numbers finite."""
         self._request.wait()
         image_HWC[:] = self._image[0]
+        return math.isfinite(self._total.item())
 
 
 def _shared(array: NDArray[Any]) -> ov.Tensor:

@@ -22,7 +22,9 @@ HALF_RANGE = np.array(127.5, np.float32)
 
 
 def openvino_model(generator: Generator) -> ov.Model:
-    """Inputs z_1Z and, where there are labels, y_1L in float32; output uint8 image_1HWC."""
+    """Inputs z_1Z and, where there are labels, y_1L in float32; outputs uint8 image_1HWC, and the
+    sum of the picture before it became pixels: a float32 that is finite where all of it was.
+    """
     config = generator.config
     z = op.parameter([1, config.latent_dim], np.float32)
     inputs, code = [z], z
@@ -45,7 +47,8 @@ def openvino_model(generator: Generator) -> ov.Model:
     half = op.constant(HALF_RANGE)
     shade = op.round(image * half + half, "half_to_even")
     pixels = op.convert(op.clamp(shade, 0.0, 255.0), np.uint8)
-    return ov.Model([op.transpose(pixels, [0, 2, 3, 1])], inputs, "generator")
+    total = op.reduce_sum(image, np.array([0, 1, 2, 3]))
+    return ov.Model([op.transpose(pixels, [0, 2, 3, 1]), total], inputs, "generator")
 
 
 def _dense(x: ov.Node, layer: EqualizedLinear) -> ov.Node:

@@ -6,6 +6,7 @@ every call that failed is counted.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError
 
 from service.breaker import Attempt, Breaker
 from service.errors import SettingsError
@@ -26,6 +28,9 @@ _CONNECTIONS = 8
 """Calls under way at once: enough to keep the event loop busy, and quickly connected."""
 _TURN = 4
 """Timeouts that a call may wait for its turn; more, and Redis is too slow for what is asked."""
+
+_SAY_AGAIN = 60.0
+"""Seconds after which the log says again that Redis is full."""
 
 T = TypeVar("T")
 log = structlog.get_logger("service.redis")
@@ -56,6 +61,7 @@ class RedisLink:
         self._breaker = Breaker(clock=clock)
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._gone_since = 0.0
+        self._full_told = -math.inf
         try:
             self.pool: ConnectionPool = ConnectionPool.from_url(
                 url,
@@ -106,15 +112,29 @@ class RedisLink:
                 if attempt.is_probe:  # what waits in the pool may be as dead as the last one
                     await self.pool.disconnect(inuse_connections=False)
                 answer = await work()
+        except OutOfMemoryError:
+            # It is there and gives what it has: leaving it alone would lose that too.
+            self._answered(attempt)
+            self._is_full(op)
+            raise RedisGoneError(f"{op}: no room") from None
         except Exception as error:
             self._failed(attempt, op, error)
             raise RedisGoneError(f"{op}: failed") from None
         except BaseException:
             self._breaker.left(attempt)
             raise
+        self._answered(attempt)
+        return answer
+
+    def _answered(self, attempt: Attempt) -> None:
         if self._breaker.succeeded(attempt):
             log.info("redis is back", seconds=round(self._clock() - self._gone_since, 2))
-        return answer
+
+    def _is_full(self, op: str) -> None:
+        self._telemetry.redis_errors.labels(op=op).inc()
+        if self._clock() - self._full_told >= _SAY_AGAIN:
+            self._full_told = self._clock()
+            log.warning("redis is full", op=op, remedy="set maxmemory-policy allkeys-lru")
 
     def _failed(self, attempt: Attempt | None, op: str, error: Exception) -> None:
         self._telemetry.redis_errors.labels(op=op).inc()

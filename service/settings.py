@@ -81,6 +81,13 @@ class Settings(BaseSettings):
     deadline: float = Field(
         10.0, gt=0, le=600, description="Seconds a request may take before it is answered 504."
     )
+    watchdog: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="Seconds at one batch after which the engine counts as hung, "
+        "and /healthz is 503.",
+    )
     batch_wait: float = Field(
         0.0, ge=0, le=1, description="Seconds to wait for company when a batch is not yet full."
     )
@@ -96,6 +103,25 @@ class Settings(BaseSettings):
     )
     max_url_bytes: int = Field(
         4096, ge=256, le=60_000, description="Bytes of an address with its query, at most."
+    )
+    client_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds a client may take to send a request, or to take in 64 KiB of an "
+        "answer.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Open connections, at most; the one silent for longest makes room.",
+    )
+    max_unsent_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        le=2**40,
+        description="Bytes of answers that clients have yet to take in, at most.",
     )
     cache_bytes: int = Field(
         64 * 2**20, ge=0, le=2**40, description="Bytes of pictures cached in process; 0: none."

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import (
@@ -23,6 +23,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.log_stream import LOG_LINES_LOST, LogStream
 
 SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -68,6 +70,10 @@ class Telemetry:
             "http_request_duration_seconds", "From request to last byte.", "route"
         )
         self.requests_in_flight = gauge("requests_in_flight", "Requests being answered.")
+        self.connections = gauge("connections", "Open connections of clients.")
+        self.connections_closed = counter(
+            "connections_closed_total", "Connections that were closed on a client.", "reason"
+        )
         self.queue_depth = gauge("queue_depth", "Requests waiting for the engine.")
         self.queue_capacity = gauge("queue_capacity", "Requests that may wait.")
         self.queue_wait = histogram("queue_wait_seconds", "From queued to taken by the engine.")
@@ -96,11 +102,20 @@ class Telemetry:
         self.cache_requests = counter(
             "cache_requests_total", "Seeded pictures looked up in the cache.", "result"
         )
+        self.claims_given_up = counter(
+            "claims_given_up_total", "Pictures made here, though another replica had begun to."
+        )
         self.redis_errors = counter(
             "redis_errors_total", "Redis calls that failed or took too long.", "op"
         )
         self.engine_oom = counter(
             "engine_oom_total", "Times the engine ran out of memory.", "model"
+        )
+        self.engine_failures = counter(
+            "engine_failures_total", "Batches of which nothing came.", "model", "reason"
+        )
+        self.engine_busy = gauge(
+            "engine_busy_seconds", "How long the engine has been at its present batch.", "model"
         )
         self.reservoir_faces = gauge(
             "reservoir_faces", "Fresh faces made in idle time, waiting to be served.", "model"
@@ -122,6 +137,9 @@ class Telemetry:
             self.reservoir_requests.labels(result=result)
         for stage in ("queued", "running"):
             self.requests_cancelled.labels(stage=stage)
+        for reason in ("idle", "slow_request", "slow_reader", "crowded"):
+            self.connections_closed.labels(reason=reason)
+        registry.register(LOG_LINES_LOST)
         ProcessCollector(registry=registry)
 
     def watch(
@@ -205,8 +223,10 @@ class TelemetryMiddleware:
 def configure_logging(*, level: str, style: str) -> None:
     """Logs to stdout, as `style` "console" or "json"; those of libraries from warning up.
 
-    stderr stays free for the one sentence with which a start may fail.
+    A log that cannot be written loses lines and stops nobody (service/log_stream.py). stderr stays
+    free for the one sentence with which a start may fail.
     """
+    stream = LogStream(sys.stdout.fileno())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -217,17 +237,17 @@ def configure_logging(*, level: str, style: str) -> None:
         structlog.processors.JSONRenderer()
         if as_json
         else structlog.dev.ConsoleRenderer(
-            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     )
     render = [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stream)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
-from service.errors import EngineOutOfMemoryError
+from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.labels import ModelSpec
 
 DEFAULT_TILE = 8
@@ -55,18 +55,24 @@ class TorchEngine:
 
     def warm_up(self) -> None:
         """Run the tile until kernels are chosen and memory is laid out."""
+        z_TZ, y_TL = self._z_TZ.numpy().copy(), self._y_TL.numpy().copy()
         for _ in range(WARM_UP_STEPS):
-            self._run_tile()
+            self.generate(z_TZ, y_TL)
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it."""
-        tiles = []
+        """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it.
+
+        NotFiniteError where a picture holds NaN or infinity.
+        """
+        tiles, bad = [], 0
         for start in range(0, len(z_BZ), self._tile):
             z = torch.from_numpy(z_BZ[start : start + self._tile])
             self._z_TZ[: len(z)] = z
             self._y_TL[: len(z)] = torch.from_numpy(y_BL[start : start + self._tile])
             try:
-                tiles.append(self._run_tile()[: len(z)].numpy())
+                pixels_THWC, finite_T = self._run_tile()
+                tiles.append(pixels_THWC[: len(z)].numpy())
+                bad += len(z) - int(finite_T[: len(z)].sum())
             except (torch.OutOfMemoryError, MemoryError) as error:
                 raise EngineOutOfMemoryError(str(error)) from error
             except RuntimeError as error:
@@ -74,6 +80,8 @@ class TorchEngine:
                 if "can't allocate memory" not in str(error):
                     raise
                 raise EngineOutOfMemoryError(str(error)) from error
+        if bad:
+            raise NotFiniteError.of(bad, len(z_BZ))
         return np.concatenate(tiles)
 
     def halve_tile(self) -> bool:
@@ -86,6 +94,8 @@ class TorchEngine:
         return True
 
     @torch.inference_mode()
-    def _run_tile(self) -> Tensor:
+    def _run_tile(self) -> tuple[Tensor, Tensor]:
+        """Pixels, and whether all numbers of each picture are finite: their sum is, else not."""
         y_TL = self._y_TL if self._spec.space.label_dim else None
-        return to_pixels(self._generator(self._z_TZ, y_TL))
+        image_TCHW = self._generator(self._z_TZ, y_TL)
+        return to_pixels(image_TCHW), image_TCHW.sum(dim=(1, 2, 3)).isfinite()

@@ -37,9 +37,10 @@ async def page(request: Request) -> Response:
     return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/healthz", summary="Is the process alive?", responses=problems(414))
-async def healthz(response: Response) -> AliveAnswer:
-    """Says nothing about the engine: restart the process only when this fails."""
+@router.get("/healthz", summary="Is the process alive?", responses=problems(414, 503))
+async def healthz(request: Request, response: Response) -> AliveAnswer:
+    """503 once an engine has died at its work or hangs: restart the process when this fails."""
+    state_of(request)["fleet"].check_alive()
     response.headers["Cache-Control"] = "no-store"
     return AliveAnswer()
 

@@ -89,3 +89,12 @@ def test_no_documented_setting_is_missing_from_the_code():
 @pytest.mark.parametrize("header", EXPOSED_HEADERS)
 def test_every_header_that_pages_may_read_is_documented(header):
     assert f"`{header}`" in API
+
+
+def test_every_drill_is_in_the_table_of_faults_and_every_one_there_exists():
+    named = {
+        (DOCS / path).resolve()
+        for path in re.findall(r"\]\((\.\./tests/[^)]+)\)", (DOCS / "faults.md").read_text("utf-8"))
+    }
+    assert [str(path) for path in named if not path.is_file()] == []
+    assert {*(DOCS.parent / "tests" / "faults").glob("test_*.py")} <= named

@@ -17,7 +17,7 @@ from models import (
     to_pixels,
 )
 from service.engine import load_engine
-from service.errors import SettingsError
+from service.errors import NotFiniteError, SettingsError
 from service.latents import latent
 from service.params import Seed
 
@@ -211,3 +211,31 @@ def test_bf16_where_the_cpu_has_none_is_refused(folder, monkeypatch):
 def test_openvino_tells_nobody_that_it_is_used(folder):
     load_engine(folder, kind="openvino", threads=1)
     assert sys.modules["openvino_telemetry"] is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_never_a_picture(engine, value):
+    z_BZ, y_BL = inputs(engine, 6)
+    wanted = engine.generate(z_BZ, y_BL)
+    sick_BZ = z_BZ.copy()
+    sick_BZ[[1, 5], 3] = value
+    with pytest.raises(NotFiniteError, match="2 of 6 in this batch"):
+        engine.generate(sick_BZ, y_BL)
+    # Nor does anything of it stay behind.
+    assert np.array_equal(engine.generate(z_BZ, y_BL), wanted)
+    assert np.array_equal(engine.generate(z_BZ[:1], y_BL[:1]), wanted[:1])
+
+
+@pytest.mark.parametrize("layer", ["dense.bias", "blocks.0.conv0.weight", "blocks.1.conv1.bias"])
+def test_sick_weights_are_noticed_wherever_they_are(folder, load, monkeypatch, layer):
+    """As after a flipped bit in memory: a checkpoint on disk is looked through when it is read."""
+
+    def sick(checkpoint):
+        generator = Generator(checkpoint.config)
+        generator.load_state_dict(dict(checkpoint.state))
+        generator.state_dict()[layer].view(-1)[0] = np.nan
+        return generator.eval().requires_grad_(False)
+
+    monkeypatch.setattr("models.Checkpoint.build", sick)
+    with pytest.raises(NotFiniteError):
+        load(folder).warm_up()

@@ -1,0 +1,204 @@
+"""How long clients may keep the server waiting, and how much of it: bounds on open connections.
+
+Knows nothing about requests. uvicorn waits for ever for a request that does not come or does not
+end, and keeps for ever what a client does not take in. Here one who sends no whole request for
+`patience` seconds is closed, and so is one who takes in less than `PROGRESS` of an answer in that
+time. Where there are too many connections, the one that has been silent for longest makes room;
+where too much is unsent, the one that has been reading for longest. Belongs to the event loop.
+"""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from typing import Any
+
+from service.telemetry import Telemetry
+from service.wire import BoundedHttpProtocol
+
+PROGRESS = 2**16
+"""Bytes that who reads an answer must take in within the patience."""
+LEFT_TO_THE_SYSTEM = 2**17
+"""Bytes of an answer that the system buffers beyond what is on its way; by itself it takes 4 MiB
+for each connection, which no bound of ours would see."""
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: what the client did not take in is forgotten at once."""
+RESERVED_FILES = 256
+"""Descriptors that are kept for all but clients: files, pipes, Redis."""
+
+
+def most_connections(wanted: int) -> int:
+    """`wanted`, or as many as the system lets this process have; asks for as many as it may.
+
+    Shells and service managers begin with 1024 for the sake of programs that use `select`.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, hard - RESERVED_FILES))
+
+
+class Connections:
+    """All that are open. `protocol` is what uvicorn is to make for each.
+
+    `most`: connections at a time; `most_unsent`: bytes of answers that clients have yet to take in.
+    """
+
+    def __init__(
+        self, *, patience: float, most: int, most_unsent: int, telemetry: Telemetry
+    ) -> None:
+        self.patience = patience
+        self._most = most
+        self._most_unsent = most_unsent
+        self._open = 0
+        self._closed = telemetry.connections_closed
+        telemetry.connections.set_function(lambda: self._open)
+        # Whose next request we wait for, and since when; the longest first.
+        self._silent: dict[_Protocol, float] = {}
+        # Who has an answer to take in, since when, and how many bytes there were then.
+        self._reading: dict[_Protocol, tuple[float, int]] = {}
+        self._unsent = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def bind(self, listener: socket.socket) -> None:
+        """Have the system keep these bounds too, on every connection that `listener` accepts."""
+        with suppress(AttributeError, OSError):  # where it knows them
+            tcp, milliseconds = socket.IPPROTO_TCP, round(2000 * self.patience)
+            listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
+            # For what is left after we have closed; until then, we are first.
+            listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    def protocol(self, **parts: Any) -> asyncio.Protocol:
+        """For uvicorn, in place of a class."""
+        return _Protocol(self, **parts)
+
+    def opened(self, client: "_Protocol") -> None:
+        self._open += 1
+        self.wait_for(client)
+        if self._open > self._most:
+            # Itself where nobody else is silent: whoever is being answered stays.
+            self._close(next(iter(self._silent)), "crowded")
+
+    def lost(self, client: "_Protocol") -> None:
+        self._open -= 1
+        self._forget(client)
+
+    def wait_for(self, client: "_Protocol") -> None:
+        """It is the client's turn to send a request, once it has read what there is."""
+        if client in self._reading:
+            return
+        self._silent[client] = client.loop.time()
+        self._watch(client.loop)
+
+    def heard(self, client: "_Protocol") -> None:
+        """The client has sent a whole request."""
+        self._silent.pop(client, None)
+
+    def has_to_read(self, client: "_Protocol") -> None:
+        """More is ready for the client than the system would buffer."""
+        self._silent.pop(client, None)
+        self._note(client, client.loop.time())
+        self._watch(client.loop)
+        while self._unsent > self._most_unsent and len(self._reading) > 1:
+            self._close(next(iter(self._reading)), "crowded")
+
+    def has_read(self, client: "_Protocol") -> None:
+        """The client has taken in most of what there was."""
+        self._forget(client)
+        if not client.at_work:
+            self.wait_for(client)
+
+    def _forget(self, client: "_Protocol") -> None:
+        self._silent.pop(client, None)
+        self._unsent -= self._reading.pop(client, (0.0, 0))[1]
+
+    def _note(self, client: "_Protocol", now: float) -> None:
+        self._unsent += client.unsent - self._reading.get(client, (0.0, 0))[1]
+        self._reading[client] = now, client.unsent
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is None:
+            self._timer = loop.call_later(self.patience / 8, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close those whose time is over."""
+        self._timer = None
+        now = loop.time()
+        for client, (since, size) in list(self._reading.items()):
+            if now - since >= self.patience:
+                if size - client.unsent < PROGRESS:
+                    self._close(client, "slow_reader")
+                else:
+                    self._note(client, now)
+        while self._silent:
+            client, since = next(iter(self._silent.items()))
+            if now - since < self.patience:
+                break
+            self._close(client, "slow_request" if client.begun else "idle")
+        if self._silent or self._reading:
+            self._watch(loop)
+
+    def _close(self, client: "_Protocol", reason: str) -> None:
+        self._closed.labels(reason=reason).inc()
+        self._forget(client)
+        ours = client.transport.get_extra_info("socket")
+        if ours is not None:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        client.transport.abort()
+
+
+class _Protocol(BoundedHttpProtocol):
+    """One of them, which says what it waits for."""
+
+    def __init__(self, all_of_them: Connections, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._all = all_of_them
+        self.begun = False
+        """Whether there is a part of a request, but not all of it."""
+
+    @property
+    def at_work(self) -> bool:
+        """Whether an answer is being made, or sent piece by piece."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has yet to take in."""
+        return self.transport.get_write_buffer_size()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._all.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._all.lost(self)
+
+    def on_message_begin(self) -> None:
+        self.begun = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.begun = False
+        if not self.cycle.response_complete:
+            self._all.heard(self)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.at_work:  # unless it has sent the next request already
+            self._all.wait_for(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._all.has_to_read(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._all.has_read(self)
