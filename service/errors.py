@@ -21,6 +21,7 @@ VisageError                        500  internal
 ├── ClientGoneError                499  client-gone          (counted; nobody reads it)
 ├── InferenceError                 500  inference-failed
 │   └── EngineOutOfMemoryError     500  out-of-memory
+├── PartlyLoadedError              500  partly-loaded
 ├── UnavailableError               503  unavailable          (all with Retry-After)
 │   ├── NotReadyError              503  not-ready
 │   ├── DrainingError              503  draining
@@ -232,6 +233,13 @@ class EngineOutOfMemoryError(InferenceError):
 
     slug = "out-of-memory"
     title = "The server ran out of memory"
+
+
+class PartlyLoadedError(VisageError):
+    """Of several processes, some have loaded a checkpoint and others have not."""
+
+    slug = "partly-loaded"
+    title = "Not every process has loaded the checkpoint"
 
 
 class UnavailableError(VisageError):

@@ -250,7 +250,7 @@ class Fleet:
             reservoir=reservoir,
             device=self._device,
         )
-        telemetry.reservoir_faces.labels(name).set_function(lambda: len(reservoir))
+        telemetry.follow(telemetry.reservoir_faces.labels(name), lambda: len(reservoir))
         return Served(batcher, queue, reservoir)
 
     @staticmethod

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from prometheus_client import (
@@ -42,6 +42,10 @@ def version() -> str:
         return "source"
 
 
+Across = Literal["livesum", "livemax"]
+"""How several processes' gauges become one (metrics_shared.py): those of the living, that is."""
+
+
 class Telemetry:
     """The metrics, in a registry of their own: two apps in one process do not meet."""
 
@@ -51,8 +55,15 @@ class Telemetry:
         def counter(name: str, about: str, *labels: str) -> Counter:
             return Counter(name, about, labels, namespace="visage", registry=registry)
 
-        def gauge(name: str, about: str, *labels: str) -> Gauge:
-            return Gauge(name, about, labels, namespace="visage", registry=registry)
+        def gauge(name: str, about: str, *labels: str, across: Across = "livesum") -> Gauge:
+            return Gauge(
+                name,
+                about,
+                labels,
+                namespace="visage",
+                registry=registry,
+                multiprocess_mode=across,
+            )
 
         def histogram(
             name: str, about: str, *labels: str, buckets: tuple[float, ...] = SECONDS
@@ -109,10 +120,21 @@ class Telemetry:
             "reservoir_requests_total", "Random faces asked for, by whether one waited.", "result"
         )
         self.device_memory = gauge("device_memory_bytes", "Memory of the inference device.", "kind")
-        self.model_load = gauge("model_load_seconds", "Time the checkpoint took to load.", "model")
-        self.warmup = gauge("warmup_seconds", "Time the engine took to warm up.", "model")
-        self.ready = gauge("ready", "1 while pictures can be served.")
-        build = gauge("build_info", "What runs here; always 1.", "version", "python")
+        self.model_load = gauge(
+            "model_load_seconds", "Time the checkpoint took to load.", "model", across="livemax"
+        )
+        self.warmup = gauge(
+            "warmup_seconds", "Time the engine took to warm up.", "model", across="livemax"
+        )
+        self.ready = gauge("ready", "Processes by which pictures can be served.")
+        self.processes = gauge("processes", "Processes that shall serve.", across="livemax")
+        self.processes.set(1)
+        self.processes_died = counter(
+            "processes_died_total", "Processes that ended though nobody had told them to."
+        )
+        build = gauge(
+            "build_info", "What runs here; always 1.", "version", "python", across="livemax"
+        )
         build.labels(version=version(), python=platform.python_version()).set(1)
         for reason in ("queue_full", "rate_limit", "deadline", "draining"):
             self.requests_rejected.labels(reason=reason)
@@ -133,10 +155,14 @@ class Telemetry:
         weights_bytes: Callable[[], int],
     ) -> None:
         """Read these whenever somebody scrapes."""
-        self.queue_depth.set_function(queue_depth)
-        self.queue_capacity.set_function(queue_capacity)
-        self.ready.set_function(lambda: float(ready()))
-        self.device_memory.labels(kind="weights").set_function(weights_bytes)
+        self.follow(self.queue_depth, queue_depth)
+        self.follow(self.queue_capacity, queue_capacity)
+        self.follow(self.ready, lambda: float(ready()))
+        self.follow(self.device_memory.labels(kind="weights"), weights_bytes)
+
+    def follow(self, gauge: Gauge, function: Callable[[], float]) -> None:
+        """Let the gauge show what `function` returns."""
+        gauge.set_function(function)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics and their content type, in the format the Accept header prefers."""
@@ -202,16 +228,19 @@ class TelemetryMiddleware:
                 )
 
 
-def configure_logging(*, level: str, style: str) -> None:
+def configure_logging(*, level: str, style: str, process: int | None = None) -> None:
     """Logs to stdout, as `style` "console" or "json"; those of libraries from warning up.
 
-    stderr stays free for the one sentence with which a start may fail.
+    `process`: which of several writes them, in every line. stderr stays free for the one sentence
+    with which a start may fail.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if process is not None:
+        shared.append(lambda _, __, event: {**event, "process": process})
     as_json = style == "json"
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
