@@ -75,6 +75,7 @@ class LoadAnswer(BaseModel):
 
     model: ModelAnswer
     seconds: float = Field(description="What loading and warming up took.")
+    processes: int = Field(description="Processes that have loaded it: all behind this address.")
 
 
 class InvalidParameterAnswer(BaseModel):

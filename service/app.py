@@ -21,7 +21,7 @@ from service.bounds import BoundsMiddleware
 from service.cache import PictureCache
 from service.clients import Clients
 from service.errors import VisageError
-from service.exchange import ServiceState
+from service.exchange import LoadElsewhere, ServiceState
 from service.express import ExpressMiddleware
 from service.fleet import Fleet, LoadEngine
 from service.limits import RateLimiter
@@ -47,12 +47,19 @@ class _Static(StaticFiles):
         return response
 
 
-def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
+def create_app(
+    settings: Settings,
+    load_engine: LoadEngine,
+    *,
+    telemetry: Telemetry | None = None,
+    load_elsewhere: LoadElsewhere | None = None,
+) -> FastAPI:
     """The whole service. `app.state` has the fleet and the telemetry, for who runs the app.
 
-    Raises SettingsError where settings contradict one another.
+    `telemetry` and `load_elsewhere` are for one of several processes. Raises SettingsError where
+    settings contradict one another.
     """
-    telemetry = Telemetry()
+    telemetry = telemetry or Telemetry()
     fleet = Fleet(settings, load_engine, telemetry)
     clients = Clients(
         api_keys=settings.api_keys,
@@ -90,6 +97,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
                 telemetry=telemetry,
                 clients=clients,
                 limiter=limiter,
+                load_elsewhere=load_elsewhere,
             )
             fleet.close()
             await asyncio.to_thread(fleet.join, fleet.grace_left)

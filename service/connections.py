@@ -44,6 +44,15 @@ def most_connections(wanted: int) -> int:
     return max(1, min(wanted, hard - RESERVED_FILES))
 
 
+def bound(listener: socket.socket, patience: float) -> None:
+    """Have the system keep these bounds too, on every connection that `listener` accepts."""
+    with suppress(AttributeError, OSError):  # where it knows them
+        tcp, milliseconds = socket.IPPROTO_TCP, round(2000 * patience)
+        listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
+        # For what is left after we have closed; until then, we are first.
+        listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
 class Connections:
     """All that are open. `protocol` is what uvicorn is to make for each.
 
@@ -58,21 +67,13 @@ class Connections:
         self._most_unsent = most_unsent
         self._open = 0
         self._closed = telemetry.connections_closed
-        telemetry.connections.set_function(lambda: self._open)
+        telemetry.follow(telemetry.connections, lambda: self._open)
         # Whose next request we wait for, and since when; the longest first.
         self._silent: dict[_Protocol, float] = {}
         # Who has an answer to take in, since when, and how many bytes there were then.
         self._reading: dict[_Protocol, tuple[float, int]] = {}
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
-
-    def bind(self, listener: socket.socket) -> None:
-        """Have the system keep these bounds too, on every connection that `listener` accepts."""
-        with suppress(AttributeError, OSError):  # where it knows them
-            tcp, milliseconds = socket.IPPROTO_TCP, round(2000 * self.patience)
-            listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
-            # For what is left after we have closed; until then, we are first.
-            listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def protocol(self, **parts: Any) -> asyncio.Protocol:
         """For uvicorn, in place of a class."""

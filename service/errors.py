@@ -23,6 +23,7 @@ VisageError                        500  internal
 ├── InferenceError                 500  inference-failed
 │   ├── EngineOutOfMemoryError     500  out-of-memory
 │   └── NotFiniteError             500  not-finite
+├── PartlyLoadedError              500  partly-loaded
 ├── UnavailableError               503  unavailable          (all with Retry-After)
 │   ├── NotReadyError              503  not-ready
 │   ├── DrainingError              503  draining
@@ -277,6 +278,13 @@ class NotFiniteError(InferenceError):
             "What was computed is not finite, and so no picture"
             + (f": {bad} of {count} in this batch." if count > 1 else ".")
         )
+
+
+class PartlyLoadedError(VisageError):
+    """Of several processes, some have loaded a checkpoint and others have not."""
+
+    slug = "partly-loaded"
+    title = "Not every process has loaded the checkpoint"
 
 
 class UnavailableError(VisageError):

@@ -5,7 +5,7 @@ Knows HTTP, but no route; routes read requests and word answers with what is her
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -26,6 +26,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 T = TypeVar("T")
 
 
+LoadElsewhere = Callable[[str], Awaitable[int]]
+"""Has the other processes behind this address load a checkpoint by name; how many have.
+PartlyLoadedError where one has not."""
+
+
 class ServiceState(TypedDict):
     """What the lifespan hands to every request."""
 
@@ -36,6 +41,7 @@ class ServiceState(TypedDict):
     telemetry: Telemetry
     clients: Clients
     limiter: RateLimiter | None
+    load_elsewhere: LoadElsewhere | None
 
 
 def state_of(request: Request) -> ServiceState:

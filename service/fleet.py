@@ -274,8 +274,8 @@ class Fleet:
             device=self._device,
             stalled_after=settings.deadline,
         )
-        telemetry.reservoir_faces.labels(name).set_function(lambda: len(reservoir))
-        telemetry.engine_busy.labels(name).set_function(lambda: batcher.watchdog.busy_seconds)
+        telemetry.follow(telemetry.reservoir_faces.labels(name), lambda: len(reservoir))
+        telemetry.follow(telemetry.engine_busy.labels(name), lambda: batcher.watchdog.busy_seconds)
         return Served(batcher, queue, reservoir)
 
     @staticmethod

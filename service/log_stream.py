@@ -9,19 +9,29 @@ import select
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 
 from prometheus_client import Counter
 
-LOG_LINES_LOST = Counter(
-    "log_lines_lost_total",
-    "Lines that could not be written to the log.",
-    namespace="visage",
-    registry=None,  # of the process; each app's own registry shows it
-)
 PATIENCE = 0.1
 """Seconds to wait for a reader who was quick until now; one who sleeps is not waited for again."""
 _AT_ONCE = select.PIPE_BUF
 """Bytes for which a pipe that can be written to is sure to have room."""
+
+
+@cache
+def lines_lost() -> Counter:
+    """Of this process; each app's registry shows it.
+
+    Made when it is first asked for, so that several processes' lines are counted as one
+    (service/metrics_shared.py).
+    """
+    return Counter(
+        "log_lines_lost_total",
+        "Lines that could not be written to the log.",
+        namespace="visage",
+        registry=None,
+    )
 
 
 class LogStream:
@@ -46,7 +56,7 @@ class LogStream:
                     break
                 left = left[os.write(self._target, left[:_AT_ONCE]) :]
         if left:
-            LOG_LINES_LOST.inc()
+            lines_lost().inc()
         return len(text)
 
     def flush(self) -> None:

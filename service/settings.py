@@ -48,6 +48,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: any free one.")
+    processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        1, description="Processes behind this address; auto: one per CUDA device, else 1."
+    )
     checkpoints: CommaSeparated[Path] = Field(
         (DEFAULT_CHECKPOINT,),
         min_length=1,

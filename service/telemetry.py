@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from prometheus_client import (
@@ -24,7 +24,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.log_stream import LOG_LINES_LOST, LogStream
+from service.log_stream import LogStream, lines_lost
 
 SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -44,6 +44,10 @@ def version() -> str:
         return "source"
 
 
+Across = Literal["livesum", "livemax"]
+"""How several processes' gauges become one (metrics_shared.py): those of the living, that is."""
+
+
 class Telemetry:
     """The metrics, in a registry of their own: two apps in one process do not meet."""
 
@@ -53,8 +57,15 @@ class Telemetry:
         def counter(name: str, about: str, *labels: str) -> Counter:
             return Counter(name, about, labels, namespace="visage", registry=registry)
 
-        def gauge(name: str, about: str, *labels: str) -> Gauge:
-            return Gauge(name, about, labels, namespace="visage", registry=registry)
+        def gauge(name: str, about: str, *labels: str, across: Across = "livesum") -> Gauge:
+            return Gauge(
+                name,
+                about,
+                labels,
+                namespace="visage",
+                registry=registry,
+                multiprocess_mode=across,
+            )
 
         def histogram(
             name: str, about: str, *labels: str, buckets: tuple[float, ...] = SECONDS
@@ -124,10 +135,21 @@ class Telemetry:
             "reservoir_requests_total", "Random faces asked for, by whether one waited.", "result"
         )
         self.device_memory = gauge("device_memory_bytes", "Memory of the inference device.", "kind")
-        self.model_load = gauge("model_load_seconds", "Time the checkpoint took to load.", "model")
-        self.warmup = gauge("warmup_seconds", "Time the engine took to warm up.", "model")
-        self.ready = gauge("ready", "1 while pictures can be served.")
-        build = gauge("build_info", "What runs here; always 1.", "version", "python")
+        self.model_load = gauge(
+            "model_load_seconds", "Time the checkpoint took to load.", "model", across="livemax"
+        )
+        self.warmup = gauge(
+            "warmup_seconds", "Time the engine took to warm up.", "model", across="livemax"
+        )
+        self.ready = gauge("ready", "Processes by which pictures can be served.")
+        self.processes = gauge("processes", "Processes that shall serve.", across="livemax")
+        self.processes.set(1)
+        self.processes_died = counter(
+            "processes_died_total", "Processes that ended though nobody had told them to."
+        )
+        build = gauge(
+            "build_info", "What runs here; always 1.", "version", "python", across="livemax"
+        )
         build.labels(version=version(), python=platform.python_version()).set(1)
         for reason in ("queue_full", "rate_limit", "deadline", "draining"):
             self.requests_rejected.labels(reason=reason)
@@ -139,7 +161,7 @@ class Telemetry:
             self.requests_cancelled.labels(stage=stage)
         for reason in ("idle", "slow_request", "slow_reader", "crowded"):
             self.connections_closed.labels(reason=reason)
-        registry.register(LOG_LINES_LOST)
+        registry.register(lines_lost())
         ProcessCollector(registry=registry)
 
     def watch(
@@ -151,10 +173,14 @@ class Telemetry:
         weights_bytes: Callable[[], int],
     ) -> None:
         """Read these whenever somebody scrapes."""
-        self.queue_depth.set_function(queue_depth)
-        self.queue_capacity.set_function(queue_capacity)
-        self.ready.set_function(lambda: float(ready()))
-        self.device_memory.labels(kind="weights").set_function(weights_bytes)
+        self.follow(self.queue_depth, queue_depth)
+        self.follow(self.queue_capacity, queue_capacity)
+        self.follow(self.ready, lambda: float(ready()))
+        self.follow(self.device_memory.labels(kind="weights"), weights_bytes)
+
+    def follow(self, gauge: Gauge, function: Callable[[], float]) -> None:
+        """Let the gauge show what `function` returns."""
+        gauge.set_function(function)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics and their content type, in the format the Accept header prefers."""
@@ -220,11 +246,12 @@ class TelemetryMiddleware:
                 )
 
 
-def configure_logging(*, level: str, style: str) -> None:
+def configure_logging(*, level: str, style: str, process: int | None = None) -> None:
     """Logs to stdout, as `style` "console" or "json"; those of libraries from warning up.
 
-    A log that cannot be written loses lines and stops nobody (service/log_stream.py). stderr stays
-    free for the one sentence with which a start may fail.
+    `process`: which of several writes them, in every line. A log that cannot be written loses lines
+    and stops nobody (service/log_stream.py). stderr stays free for the one sentence with which a
+    start may fail.
     """
     stream = LogStream(sys.stdout.fileno())
     shared: list[structlog.typing.Processor] = [
@@ -232,6 +259,8 @@ def configure_logging(*, level: str, style: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if process is not None:
+        shared.append(lambda _, __, event: {**event, "process": process})
     as_json = style == "json"
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.answers import LoadAnswer, ModelAnswer
 from service.errors import AdminDisabledError, UnauthorizedError
 from service.exchange import state_of
+from service.labels import ModelSpec
 from service.openapi import problems
 
 router = APIRouter(tags=["admin"])
@@ -32,18 +34,27 @@ def require_token(
     "/v1/admin/models/{name}/load",
     summary="Load or reload a checkpoint",
     dependencies=[Depends(require_token)],
-    responses=problems(401, 403, 404, 414, 422, 503),
+    responses=problems(401, 403, 404, 414, 422, 500, 503),
 )
 async def load(request: Request, response: Response, name: str) -> LoadAnswer:
     """Reads the checkpoint's folder again, or for the first time, without dropping a request.
 
     The folder is one of VISAGE_CHECKPOINTS, or one of that name beside the default model's.
     What was served under the name goes on until the new one is warm, and for good where the
-    new one is no good.
+    new one is no good. Of several processes, all load it before the answer comes.
     """
-    fleet = state_of(request)["fleet"]
+    fleet, load_elsewhere = state_of(request)["fleet"], state_of(request)["load_elsewhere"]
+
+    async def load_everywhere() -> tuple[ModelSpec, int, float, int]:
+        # Here first: what is no good here is no good anywhere, and nothing has changed.
+        spec, tile, seconds = await fleet.load(name)
+        started = time.perf_counter()
+        others = 0 if load_elsewhere is None else await load_elsewhere(name)
+        return spec, tile, seconds + time.perf_counter() - started, 1 + others
+
     # Loading goes on though the client may leave: half a reload helps nobody.
-    spec, tile, seconds = await asyncio.shield(asyncio.ensure_future(fleet.load(name)))
+    loading = asyncio.ensure_future(load_everywhere())
+    spec, tile, seconds, processes = await asyncio.shield(loading)
     response.headers["Cache-Control"] = "no-store"
     answer = ModelAnswer.of(spec, tile=tile, default=name == fleet.default)
-    return LoadAnswer(model=answer, seconds=round(seconds, 3))
+    return LoadAnswer(model=answer, seconds=round(seconds, 3), processes=processes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.log_stream import LOG_LINES_LOST, LogStream
+from service.log_stream import LogStream, lines_lost
 
 LINE = "x" * 99 + "\n"
 
@@ -15,8 +15,8 @@ LINE = "x" * 99 + "\n"
 @pytest.fixture
 def lost():
     """Lines lost since the test began."""
-    before = LOG_LINES_LOST._value.get()
-    return lambda: LOG_LINES_LOST._value.get() - before
+    before = lines_lost()._value.get()
+    return lambda: lines_lost()._value.get() - before
 
 
 def test_lines_arrive_whole_and_at_once(tmp_path, lost):
