@@ -53,6 +53,7 @@ def create_app(settings: Settings, load_engine: LoadEngine) -> FastAPI:
     Raises SettingsError where settings contradict one another.
     """
     telemetry = Telemetry()
+    telemetry.encoder_threads.set(settings.encoder_threads)
     fleet = Fleet(settings, load_engine, telemetry)
     clients = Clients(
         api_keys=settings.api_keys,

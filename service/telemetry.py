@@ -84,6 +84,10 @@ class Telemetry:
         self.encode = histogram(
             "encode_seconds", "One picture in the encoder.", "format", buckets=SHORT_SECONDS
         )
+        self.encoder_backlog = gauge(
+            "encoder_backlog", "Pictures in the encoder's threads or waiting for one."
+        )
+        self.encoder_threads = gauge("encoder_threads", "Threads that encode pictures.")
         self.images_generated = counter(
             "images_generated_total", "Pictures computed.", "model", "conditional"
         )
@@ -122,6 +126,8 @@ class Telemetry:
             self.reservoir_requests.labels(result=result)
         for stage in ("queued", "running"):
             self.requests_cancelled.labels(stage=stage)
+        for op in ("get", "put", "release", "limit", "check"):
+            self.redis_errors.labels(op=op)
         ProcessCollector(registry=registry)
 
     def watch(
