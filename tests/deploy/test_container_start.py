@@ -65,14 +65,15 @@ def test_the_commands_of_the_dockerfile_make_a_server(folder):
     variables = build_variables(CHAIN[:-1], {"TORCH_INDEX": index})
     tools = folder / "tools"  # the image's own python and pip
     subprocess.run([sys.executable, "-m", "venv", tools], check=True)
-    path = f"{tools}/bin:/usr/bin:/bin"
+    environment = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}
+    environment |= {"PATH": f"{tools}/bin:/usr/bin:/bin", "HOME": str(folder)}
     for stage in CHAIN[:-1]:
         copy(stage, source)
         for command in stage.all("RUN"):
             subprocess.run(
                 ["sh", "-euc", command.replace("/venv", str(venv))],
                 cwd=source,
-                env={**variables, "PATH": path, "HOME": str(folder)},
+                env=variables | environment,
                 check=True,
                 timeout=600,
             )
