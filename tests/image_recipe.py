@@ -80,7 +80,9 @@ def context() -> list[str]:
         text=True,
         check=True,
     ).stdout.split("\n")
-    return [file for file in listed if file and (REPOSITORY / file).is_file() and not _ignored(file)]
+    return [
+        file for file in listed if file and (REPOSITORY / file).is_file() and not _ignored(file)
+    ]
 
 
 def _ignored(file: str) -> bool:

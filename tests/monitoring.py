@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import yaml
 from prometheus_client.metrics import MetricWrapperBase

@@ -23,7 +23,14 @@ def composed(*profiles: str) -> dict:
     """docker-compose.yml as Compose itself understands it."""
     chosen = [word for profile in profiles for word in ("--profile", profile)]
     done = subprocess.run(
-        [PROGRAMS / "docker-compose", "-f", "docker-compose.yml", *chosen, "config", "--format=json"],
+        [
+            PROGRAMS / "docker-compose",
+            "-f",
+            "docker-compose.yml",
+            *chosen,
+            "config",
+            "--format=json",
+        ],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -64,7 +71,9 @@ def test_what_is_copied_is_in_the_context(source):
 
 
 def test_the_context_is_what_is_copied_and_small():
-    wanted = {f for stage in stages() for sources, _ in stage.copies() for s in sources for f in copied(s)}
+    wanted = {
+        f for stage in stages() for sources, _ in stage.copies() for s in sources for f in copied(s)
+    }
     assert set(context()) == wanted
     assert sum((REPOSITORY / file).stat().st_size for file in wanted) < 2**25
 

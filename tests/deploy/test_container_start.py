@@ -1,7 +1,8 @@
 """What the image holds, started as the image starts it: not as root, nothing but /tmp to write to.
 
-No engine is needed: a mount namespace has a root of its own, with this machine's libraries. The cheap test installs what the Dockerfile copies, into this environment's libraries;
-with VISAGE_SLOW_TESTS=1 the Dockerfile's own RUNs make everything from nothing.
+No engine is needed: a mount namespace has a root of its own, with this machine's libraries. The
+cheap test installs what the Dockerfile copies, beside the libraries of this environment; with
+VISAGE_SLOW_TESTS=1 the Dockerfile's own RUNs make everything from nothing.
 """
 
 import os
@@ -84,7 +85,7 @@ def test_the_commands_of_the_dockerfile_make_a_server(folder):
 
 
 def serves(folder: Path, venv: Path, more: Mapping[str, str]) -> None:
-    """Start the image's entrypoint over what is in `folder`; its health check and a face go well."""
+    """Start the image's entrypoint over what is in `folder`: health check and faces go well."""
     copy(IMAGE, folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -140,11 +141,12 @@ def _contained(folder: Path, venv: Path, command: list[str]) -> list[str]:
             binds[path] = str(path)
     for source, target in binds.items():
         script.append(f"mkdir -p {root}{target} && mount --rbind {source} {root}{target}")
-    rights = "--bounding-set=-all --inh-caps=-all --no-new-privs --clear-groups"
+    rights = f"--reuid={USER} --regid={GROUP} --clear-groups"
+    rights += " --bounding-set=-all --inh-caps=-all --no-new-privs"
     script += [
         f"mount -t tmpfs tmpfs {root}/tmp",
         f"mount -o remount,ro {root}",
-        f"exec /usr/sbin/chroot {root} setpriv --reuid={USER} --regid={GROUP} {rights} {shlex.join(command)}",
+        f"exec /usr/sbin/chroot {root} setpriv {rights} {shlex.join(command)}",
     ]
     return ["unshare", "--mount", "sh", "-euc", "\n".join(script)]
 

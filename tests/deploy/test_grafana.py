@@ -1,4 +1,4 @@
-"""The dashboard asks only for what servers give, in PromQL that Prometheus reads, and is laid out."""
+"""The dashboard asks only for what servers give, in PromQL that Prometheus reads."""
 
 import itertools
 import subprocess
@@ -51,7 +51,9 @@ def test_prometheus_reads_every_query(tmp_path):
     recordings = [{"record": f"panel:{n}", "expr": query(e)} for n, e in enumerate(asked)]
     file = tmp_path / "queries.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recordings}]}))
-    done = subprocess.run([tool("promtool"), "check", "rules", file], capture_output=True, text=True)
+    done = subprocess.run(
+        [tool("promtool"), "check", "rules", file], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
