@@ -5,6 +5,8 @@ ARG VARIANT=cpu
 FROM python:3.12.12-slim-bookworm@sha256:593bd06efe90efa80dc4eee3948be7c0fde4134606dd40d8dd8dbcade98e669c AS base
 ARG TORCH_VERSION=2.13.0
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY constraints.txt ./
 # Without pip: what serves installs nothing.
 RUN python -m venv --without-pip /venv
 
@@ -13,17 +15,17 @@ FROM base AS torch-cpu
 # Empty: the index that pip is set up with.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV EXTRAS=[cpu]
-RUN pip --python /venv/bin/python install --no-cache-dir "torch==${TORCH_VERSION}" \
+RUN pip --python /venv/bin/python install --no-cache-dir -c constraints.txt "torch==${TORCH_VERSION}" \
     ${TORCH_INDEX:+--index-url "${TORCH_INDEX}" --extra-index-url https://pypi.org/simple}
 
 FROM base AS torch-cuda
 ENV EXTRAS=
-RUN pip --python /venv/bin/python install --no-cache-dir "torch==${TORCH_VERSION}"
+RUN pip --python /venv/bin/python install --no-cache-dir -c constraints.txt "torch==${TORCH_VERSION}"
 
 # hadolint ignore=DL3006
 FROM torch-${VARIANT} AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY training training
 COPY models/*.py models/

@@ -13,7 +13,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: serve test lint format bench bench-serving train clean browser promtool
 
 serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
-	VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
+	@# exec: a shell in between would be all that a signal to make ends
+	exec env VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
 
 test: $(VENV)/.dev browser promtool  ## run every test, a real browser included
 	PATH="$$PATH:$(abspath $(VENV))/prometheus/usr/bin" $(BIN)/python -m pytest $(ARGS)

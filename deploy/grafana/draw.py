@@ -80,7 +80,7 @@ def draw(prometheus: str, seconds: float) -> tuple[Figure, list[str]]:
 def _place(figure: Figure, grid: dict[str, int], rows: int) -> Axes:
     left, bottom = grid["x"] / COLUMNS, 1 - (grid["y"] + grid["h"]) / rows
     width, height = grid["w"] / COLUMNS, grid["h"] / rows
-    inner = (left + 0.03, bottom + 0.9 / rows, width - 0.04, height - 2 / rows)
+    inner = (left + 0.035, bottom + 0.9 / rows, width - 0.045, height - 2 / rows)
     return figure.add_axes(inner if grid["h"] > 1 else (0.01, bottom, 0.5, height))
 
 
@@ -111,12 +111,12 @@ def _lines(axes: Axes, panel: dict[str, Any], series: list[Series], unit: str) -
         axes.plot(dates, scaled, linewidth=1, label=name)
     for step in defaults["thresholds"]["steps"][1:]:
         axes.axhline(step["value"] * scale, color=step["color"], linestyle="--", linewidth=0.8)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=max(1.3 * axes.get_ylim()[1], 1e-9))  # the names are above
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=6)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}{_SUFFIX[unit]}")
     if unit == "bytes":
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value / 2**20:g} MiB")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value / 2**20:.0f} MiB")
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
     if series:
         axes.legend(fontsize=6, loc="upper left", ncols=2, framealpha=0.6)
