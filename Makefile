@@ -10,13 +10,14 @@ PORT ?= 8000
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test lint secrets audit fuzz format bench bench-serving train clean browser
+.PHONY: serve test lint secrets audit fuzz format bench bench-serving train clean browser promtool
 
 serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
-	VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
+	@# exec: a shell in between would be all that a signal to make ends
+	exec env VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
 
-test: $(VENV)/.dev browser  ## run every test, a real browser included
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev browser promtool  ## run every test, a real browser included
+	PATH="$$PATH:$(abspath $(VENV))/prometheus/usr/bin" $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev secrets audit  ## formatting, lint, types, import rules, secrets, known vulnerabilities
 	$(BIN)/ruff format --check .
@@ -94,4 +95,16 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
 	  else \
 	    echo "the page's tests need a browser: install the package chromium, then make test again" >&2; exit 2; \
+	  fi; }
+
+# Alerts are tested in Debian's Prometheus. Unpacked, not installed: that would leave a daemon running.
+promtool: $(VENV)/.dev
+	@command -v promtool >/dev/null || [ -x $(VENV)/prometheus/usr/bin/promtool ] || { \
+	  if command -v apt-get >/dev/null; then \
+	    echo "unpacking Debian's prometheus for the tests of the alerts"; \
+	    if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi; \
+	    rm -rf $(VENV)/prometheus.deb && mkdir $(VENV)/prometheus.deb && cd $(VENV)/prometheus.deb && \
+	    apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb ../prometheus && rm -r ../prometheus.deb; \
+	  else \
+	    echo "the tests of the alerts need Prometheus: install the package prometheus, then make test again" >&2; exit 2; \
 	  fi; }

@@ -7,13 +7,17 @@ Exit codes: 0 after a drained stop, 1 when the engine could not start for a reas
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
-from service.connections import bound
 from service.errors import SettingsError
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
+
+LEFT_TO_THE_SYSTEM = 2**17
+"""Bytes of an answer that the system buffers beyond what is on its way; by itself it takes 4 MiB
+for each connection, which no bound of ours would see."""
 
 log = structlog.get_logger("service")
 
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "set VISAGE_HOST or VISAGE_PORT to an address that is free"
         )
     with listener:
-        bound(listener, settings.client_timeout)
+        _bound(listener, settings.client_timeout)
         if settings.processes == 1:
             return _serve(settings, listener)
         return _supervise(settings, given, listener)
@@ -82,6 +86,15 @@ def _supervise(settings: Settings, arguments: Sequence[str], listener: socket.so
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def _bound(listener: socket.socket, patience: float) -> None:
+    """Have the system keep the bounds of connections.py too, whoever accepts from `listener`."""
+    with suppress(AttributeError, OSError):  # where it knows them
+        tcp, milliseconds = socket.IPPROTO_TCP, round(2000 * patience)
+        listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
+        # For what is left after we have closed; until then, we are first.
+        listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _url(listener: socket.socket) -> str:

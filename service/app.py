@@ -60,6 +60,7 @@ def create_app(
     settings contradict one another.
     """
     telemetry = telemetry or Telemetry()
+    telemetry.encoder_threads.set(settings.encoder_threads)
     fleet = Fleet(settings, load_engine, telemetry)
     clients = Clients(
         api_keys=settings.api_keys,

@@ -223,6 +223,8 @@ class Batcher:
         self._weights_bytes = engine.weights_bytes
         name = engine.spec.name
         self._telemetry.model_load.labels(name).set(loaded - started)
+        # A series that began at one would hide the first time from whoever watches for increases.
+        self._telemetry.engine_oom.labels(name)
         self._advance(State.WARMING_UP)
         engine.warm_up()
         self._telemetry.warmup.labels(name).set(time.perf_counter() - loaded)

@@ -10,7 +10,6 @@ where too much is unsent, the one that has been reading for longest. Belongs to 
 import asyncio
 import socket
 import struct
-from contextlib import suppress
 from typing import Any
 
 from service.telemetry import Telemetry
@@ -18,9 +17,6 @@ from service.wire import BoundedHttpProtocol
 
 PROGRESS = 2**16
 """Bytes that who reads an answer must take in within the patience."""
-LEFT_TO_THE_SYSTEM = 2**17
-"""Bytes of an answer that the system buffers beyond what is on its way; by itself it takes 4 MiB
-for each connection, which no bound of ours would see."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: what the client did not take in is forgotten at once."""
 RESERVED_FILES = 256
@@ -42,15 +38,6 @@ def most_connections(wanted: int) -> int:
     if hard == resource.RLIM_INFINITY:
         return wanted
     return max(1, min(wanted, hard - RESERVED_FILES))
-
-
-def bound(listener: socket.socket, patience: float) -> None:
-    """Have the system keep these bounds too, on every connection that `listener` accepts."""
-    with suppress(AttributeError, OSError):  # where it knows them
-        tcp, milliseconds = socket.IPPROTO_TCP, round(2000 * patience)
-        listener.setsockopt(tcp, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
-        # For what is left after we have closed; until then, we are first.
-        listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 class Connections:

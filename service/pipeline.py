@@ -209,9 +209,10 @@ class Pipeline:
         if self._signer is None and face.format == "png" and face.size**2 <= SOON_ENCODED:
             content = self._encode(face, image_HWC)
         else:
-            content = await asyncio.get_running_loop().run_in_executor(
-                self._encoders, self._encode, face, image_HWC
-            )
+            with self._telemetry.encoder_backlog.track_inprogress():
+                content = await asyncio.get_running_loop().run_in_executor(
+                    self._encoders, self._encode, face, image_HWC
+                )
         seconds["encode"] = time.perf_counter() - started
         return content
 

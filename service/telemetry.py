@@ -101,6 +101,10 @@ class Telemetry:
         self.encode = histogram(
             "encode_seconds", "One picture in the encoder.", "format", buckets=SHORT_SECONDS
         )
+        self.encoder_backlog = gauge(
+            "encoder_backlog", "Pictures in the encoder's threads or waiting for one."
+        )
+        self.encoder_threads = gauge("encoder_threads", "Threads that encode pictures.")
         self.images_generated = counter(
             "images_generated_total", "Pictures computed.", "model", "conditional"
         )
@@ -162,6 +166,8 @@ class Telemetry:
         for reason in ("idle", "slow_request", "slow_reader", "crowded"):
             self.connections_closed.labels(reason=reason)
         registry.register(lines_lost())
+        for op in ("get", "put", "release", "limit", "check"):
+            self.redis_errors.labels(op=op)
         ProcessCollector(registry=registry)
 
     def watch(

@@ -90,6 +90,8 @@ def server_factory(folder: Path, checkpoint: Path) -> Iterator[Start]:
         started.append(RunningServer(log, {"checkpoints": checkpoint} | settings))
         return started[-1]
 
-    yield start
-    for server in started:
-        server.close()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.close()

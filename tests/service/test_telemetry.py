@@ -1,10 +1,12 @@
+import asyncio
 import json
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
-from serving import serve
+from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
 
 from service.telemetry import Telemetry
@@ -77,3 +79,38 @@ def test_two_apps_in_one_process_count_apart():
     one.requests_cancelled.labels(stage="queued").inc()
     value = other.registry.get_sample_value
     assert value("visage_requests_cancelled_total", {"stage": "queued"}) == 0
+
+
+@pytest.fixture
+def held_encoder(monkeypatch):
+    """An encoder that goes on once this is set."""
+    gate = threading.Event()
+
+    def held(*_, **__) -> bytes:
+        gate.wait(20)
+        return b"a picture"
+
+    monkeypatch.setattr("service.pipeline.encode", held)
+    yield gate
+    gate.set()
+
+
+async def test_pictures_for_the_encoders_threads_are_its_backlog(held_encoder):
+    async with serve(encoder_threads=1) as client:
+        value = sample_of(client)
+        assert (value("visage_encoder_threads"), value("visage_encoder_backlog")) == (1, 0)
+        asked = [asyncio.create_task(client.get(f"/v1/faces/{n}.webp")) for n in range(3)]
+        await eventually(lambda: value("visage_encoder_backlog") == 3)
+        asked[2].cancel()
+        await eventually(lambda: value("visage_encoder_backlog") == 2)
+        held_encoder.set()
+        answers = await asyncio.gather(*asked[:2])
+        assert [answer.content for answer in answers] == [b"a picture"] * 2
+        assert value("visage_encoder_backlog") == 0
+
+
+async def test_series_that_alerts_watch_for_increases_begin_at_zero(client):
+    value = client.app.state.telemetry.registry.get_sample_value
+    assert value("visage_engine_oom_total", {"model": "fake-16"}) == 0
+    for op in ("get", "put", "release", "limit", "check"):
+        assert value("visage_redis_errors_total", {"op": op}) == 0
