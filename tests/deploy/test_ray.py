@@ -13,9 +13,9 @@ pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'visa
 
 from running_ray import RunningRay, running_ray
 
-CAPACITY = 12
+CAPACITY = 8
 """Requests that wait in a replica; with the one in its engine, what it has accepted at once."""
-SLOW = {"checkpoints": "slow-200", "tile": 1, "queue_capacity": CAPACITY, "deadline": 60}
+SLOW = {"checkpoints": "slow-100", "tile": 1, "queue_capacity": CAPACITY, "deadline": 60}
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ async def accepted_at_once(ray: RunningRay, *, offered: int) -> int:
 
 async def test_two_replicas_accept_twice_as_many_at_once_as_one(ray):
     ray.deploy(replicas=1, **SLOW)
-    one = await accepted_at_once(ray, offered=60)
+    one = await accepted_at_once(ray, offered=40)
     ray.deploy(replicas=2, **SLOW)
-    two = await accepted_at_once(ray, offered=60)
+    two = await accepted_at_once(ray, offered=40)
     assert one == CAPACITY + 1
     assert two >= 1.8 * one
 
@@ -98,5 +98,5 @@ async def test_a_new_checkpoint_replaces_the_old_one_under_load(ray):
     assert tally.lost == []
     assert set(tally.statuses) == {200}
     models = [answer.headers["x-model"].partition("@")[0] for answer in tally.answers]
-    assert Counter(models).keys() == {"slow-200", "new-50"}
+    assert Counter(models).keys() == {"slow-100", "new-50"}
     assert models[-1] == "new-50"
