@@ -70,7 +70,7 @@ $(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e '.[cpu,train,eval,c2pa,dev]'
+	$(PIP) -c constraints.txt -e '.[cpu,train,eval,c2pa,ray,dev]'
 	touch $@ $(VENV)/.serve
 
 # The page is tested in Debian's Chromium; nothing is downloaded but by the system's own packager.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
@@ -41,6 +41,12 @@ class Options(BaseModel):
     )
     upscale_delay: float = Field(10, ge=0, description="Seconds of it before there are more.")
     downscale_delay: float = Field(300, ge=0, description="Seconds before there are fewer.")
+    surge_percent: int = Field(
+        50,
+        ge=0,
+        le=100,
+        description="New replicas beside the old ones in an update; 0 where no GPU is to spare.",
+    )
 
 
 def build(options: Options) -> serve.Application:
@@ -50,24 +56,15 @@ def build(options: Options) -> serve.Application:
 
 def application(options: Options, make_load_engine: MakeLoadEngine) -> serve.Application:
     """`options` made into a deployment; the engine is whatever `make_load_engine` gives."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.settings.items()]
-    settings = load_settings(flags)  # here too: a mistake is told before any replica starts
-    if options.gpus == 0 and not settings.threads:
-        flags.append(f"--threads={max(1, int(options.cpus))}")
+    settings = settings_of(options)  # a mistake is told before any replica starts
 
     def whole_service() -> ReplicaApp:
-        _require_haproxy()
-        here = load_settings(flags)
+        require_haproxy()
+        here = settings_of(options)  # in this replica's environment
         configure_logging(level=here.log_level, style=here.log_format)
         return ReplicaApp(here, make_load_engine(here))
 
-    @serve.ingress(whole_service)
-    class Visage:
-        def check_health(self) -> None:
-            self.app.check_health()
-
-    return serve.deployment(
-        Visage,
+    @serve.deployment(
         ray_actor_options={"num_cpus": options.cpus, "num_gpus": options.gpus},
         # The replica's own queue decides who may wait: Ray's must never be the narrower one.
         max_ongoing_requests=4 * settings.queue_capacity,
@@ -78,11 +75,39 @@ def application(options: Options, make_load_engine: MakeLoadEngine) -> serve.App
             upscale_delay_s=options.upscale_delay,
             downscale_delay_s=options.downscale_delay,
         ),
-        max_surge_percent=100 if options.max_replicas == 1 else 50,
+        max_surge_percent=options.surge_percent,
         health_check_period_s=5,
+        health_check_timeout_s=10,
         graceful_shutdown_timeout_s=settings.deadline + settings.drain_grace,
         graceful_shutdown_wait_loop_s=0.5,
-    ).bind()
+    )
+    @serve.ingress(whole_service)
+    class Visage:
+        app: ReplicaApp  # Ray's, once it has made it
+
+        def check_health(self) -> None:
+            self.app.check_health()
+
+    return Visage.bind()
+
+
+def settings_of(options: Options) -> Settings:
+    """The service's, from `options` and then from VISAGE_ variables; SettingsError.
+
+    Ray gives a replica a number of cores, but binds it to none: the engine is told how many.
+    """
+    from_environment = load_settings()
+    given = dict(options.settings)
+    if not from_environment.threads:
+        given.setdefault("threads", max(1, int(options.cpus)))
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(
+            f"{'.'.join(str(part) for part in first['loc'])} in the Serve config's settings is not "
+            f"usable: {first['msg']} (see docs/settings.md)"
+        ) from None
 
 
 def shipped_engine(settings: Settings) -> LoadEngine:
@@ -102,7 +127,7 @@ def shipped_engine(settings: Settings) -> LoadEngine:
     return load_engine
 
 
-def _require_haproxy() -> None:
+def require_haproxy() -> None:
     """Ray's own proxy answers 500 for every request that a dead replica had."""
     if os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") != "1":
         raise SettingsError(

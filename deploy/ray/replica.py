@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
 import structlog
@@ -25,7 +25,7 @@ from service.settings import Settings
 SWITCH_INTERVAL = 0.0005
 """Seconds, as in `service.__main__`: the engine's thread is due again after each picture."""
 PORTS = 32
-"""Ports tried from `settings.port` on: replicas of one node, and those that are on their way out."""
+"""Ports tried from `settings.port` on: replicas of one node, and those that are leaving it."""
 
 log = structlog.get_logger("deploy.ray")
 
@@ -59,31 +59,29 @@ class ReplicaApp:
         await self._app({**scope, "state": dict(self._state)}, receive, _without_id(send))
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The app's own, but started only when warm, or failed where it never will be."""
+        """The app's own, but it has started only when it is warm; raises where it never will be."""
         self._state = scope.setdefault("state", {})  # the app fills it
-        async with contextlib.AsyncExitStack() as stack:
+        async with contextlib.AsyncExitStack() as port:
 
-            async def send_when_warm(message: Message) -> None:
+            async def send_when_so(message: Message) -> None:
                 if message["type"] == "lifespan.startup.complete":
-                    try:
-                        await self._warm()
-                        await stack.enter_async_context(self._own_port())
-                    except Exception as error:
-                        log.error("the replica does not start", error=str(error))
-                        message = {"type": "lifespan.startup.failed", "message": str(error)}
+                    await self._warm()
+                    await port.enter_async_context(self._own_port())
+                elif message["type"] == "lifespan.shutdown.complete":
+                    await port.aclose()
                 await send(message)
 
-            await self._app(scope, receive, send_when_warm)
+            await self._app(scope, receive, send_when_so)
 
     async def _warm(self) -> None:
-        while self._fleet.state in (State.LOADING, State.WARMING_UP):
+        for _ in iter(lambda: self._fleet.state in (State.LOADING, State.WARMING_UP), False):
             await asyncio.sleep(0.02)
         if self._fleet.start_failure is not None:
             raise self._fleet.start_failure
         self.check_health()
 
     @contextlib.asynccontextmanager
-    async def _own_port(self):
+    async def _own_port(self) -> AsyncIterator[None]:
         listener = _first_free(self._settings.host, self._settings.port)
         self.port = listener.getsockname()[1]
         server = _Server(
