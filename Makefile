@@ -34,6 +34,7 @@ bench: $(VENV)/.dev  ## measure preparation, training and the server under load,
 	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/soak.py
 	PYTHONPATH=. $(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/ray_replicas.py
 	$(MAKE) bench-serving
 
 # The peers live in an environment of their own: their dependencies are not ours.
