@@ -8,6 +8,7 @@ pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'visa
 
 from ray_drills import CAPACITY, ONE_BY_ONE, accepted_at_once, kill_one, models, replace_all
 from running_ray import RunningRay, running_ray
+from serving import eventually
 
 SLOW = ONE_BY_ONE | {"checkpoints": "slow-100"}
 
@@ -23,7 +24,7 @@ async def test_a_new_checkpoint_takes_over_under_load(ray):
     ray.deploy(replicas=1, **SLOW)
     old = ray.replicas()
     tally = await replace_all(ray, clients=4, replicas=1, **SLOW | {"checkpoints": "new-50"})
-    assert not set(old) & set(ray.replicas())
+    await eventually(lambda: not set(old) & set(ray.replicas()))
     assert tally.lost == []
     assert set(tally.statuses) == {200}
     assert set(models(tally)) == {"slow-100", "new-50"}
@@ -48,6 +49,6 @@ async def test_a_killed_replica_loses_no_request(ray):
     ray.deploy(replicas=2, **SLOW)
     killed = ray.replicas()[0]
     tally = await kill_one(ray, clients=8, requests=40, after=12)
-    assert killed not in ray.replicas()
+    await eventually(lambda: killed not in ray.replicas())
     assert tally.lost == []
     assert tally.statuses == {200: 40}, "what it had, begun or not, is made by the other one"
