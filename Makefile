@@ -48,6 +48,7 @@ bench: $(VENV)/.dev  ## measure preparation, training and the server under load,
 	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/soak.py
 	PYTHONPATH=. $(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/ray_replicas.py
 	$(MAKE) bench-serving
 
 # The peers live in an environment of their own: their dependencies are not ours.
@@ -84,7 +85,7 @@ $(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e '.[cpu,train,eval,c2pa,dev]'
+	$(PIP) -c constraints.txt -e '.[cpu,train,eval,c2pa,ray,dev]'
 	touch $@ $(VENV)/.serve
 
 # The page is tested in Debian's Chromium; nothing is downloaded but by the system's own packager.
