@@ -1,11 +1,13 @@
 """Training runs in processes of their own, forked from one that has imported torch already."""
 
 import io
+import json
 import multiprocessing
 import os
 import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.console import Console
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.distributed import joined_world
+from training.snapshot import load_newest
 from training.trainer import train
 
 CPU = torch.device("cpu")
@@ -69,3 +72,28 @@ def torchrun_environments(count: int) -> list[dict[str, str]]:
         }
         for rank in range(count)
     ]
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """The whole lines of its log so far."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    parsed = []
+    for line in path.read_text().splitlines():
+        try:
+            parsed.append(json.loads(line))
+        except ValueError:
+            break  # being written
+    return parsed
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    """Everything in its newest whole snapshot."""
+    groups = load_newest(run)[0].tensors
+    return {f"{group}/{k}": v for group, named in groups.items() for k, v in named.items()}
+
+
+def seen(run: Path) -> int:
+    """How far the log has come."""
+    return max((row["images_seen"] for row in rows(run)), default=0)

@@ -23,6 +23,7 @@ from training.overrides import override
 from training.plan import label_warnings, plan, written
 from training.prepare import prepare
 from training.presets import PRESETS
+from training.snapshot import list_snapshots
 from training.trainer import read_run, train
 
 console = Console()
@@ -79,6 +80,9 @@ def train_command(
     run: Annotated[Path, typer.Option(help="Folder of this run.")],
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "faces_64",
     resume: Annotated[bool, typer.Option(help="Go on with the run in that folder.")] = False,
+    resume_if_any: Annotated[
+        bool, typer.Option(help="Go on where that folder holds a snapshot, else begin.")
+    ] = False,
     begin_from: Annotated[
         Path | None, typer.Option("--from", help="Checkpoint whose weights a new run begins with.")
     ] = None,
@@ -104,7 +108,8 @@ def train_command(
         torch.set_num_threads(threads)
     if resume and begin_from:
         raise ConfigError("--resume goes on with a run, --from begins another: pass one of them")
-    origin = Origin.load(begin_from) if begin_from else None
+    resume = resume or (resume_if_any and bool(list_snapshots(run)))
+    origin = Origin.load(begin_from) if begin_from and not resume else None
     config = read_run(run) if resume else _preset(preset)
     config = override(origin.begun(config) if origin else config, settings or [])
     if kimg is not None:

@@ -2,7 +2,8 @@
 
 Started by torchrun, one process per device (NCCL; gloo on CPUs). Every process computes the same
 draws for the whole batch and keeps its own rows, so that a run of many equals a run of one but for
-the order in which floats are added. Knows nothing about networks or losses.
+the order in which floats are added. One that is lost ends all of them; torchrun starts them again,
+and they go on from the last snapshot. Knows nothing about networks or losses.
 """
 
 import os
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from models.layers import stddev_group
 from training.config import TrainConfig
-from training.errors import ConfigError
+from training.errors import ConfigError, WorldError
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class World:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.reshape(-1) for g in gradients])
-        dist.all_reduce(flat)
+        _reduce(flat)
         flat /= self.size
         for gradient, mean in zip(
             gradients, flat.split([g.numel() for g in gradients]), strict=True
@@ -73,7 +74,7 @@ class World:
         if self.size == 1:
             return dict(scalars)
         values = torch.stack([value.detach().double() for value in scalars.values()])
-        dist.all_reduce(values)
+        _reduce(values)
         return dict(zip(scalars, values / self.size, strict=True))
 
     def largest(self, number: int, device: torch.device) -> int:
@@ -81,21 +82,62 @@ class World:
         if self.size == 1:
             return number
         value = torch.tensor(number, device=device)
-        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        _reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
+    def agree(self, images_seen: int, device: torch.device) -> None:
+        """Raises WorldError where the processes would not begin at the same position.
+
+        So it is when a shared file system shows some of them an older list of snapshots.
+        """
+        most, least = self.largest(images_seen, device), -self.largest(-images_seen, device)
+        if most != least:
+            raise WorldError(
+                f"some processes would begin at {least} images and others at {most}: let all see "
+                "the same run folder, on one shared file system, then start again"
+            )
+
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Until all processes are here. Raises WorldError where one is gone."""
         if self.size > 1:
-            dist.barrier()
+            with _together():
+                dist.barrier()
+
+
+def _reduce(tensor: Tensor, op: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
+    """In place, over all processes. Raises WorldError where one is gone."""
+    with _together():
+        dist.all_reduce(tensor, op=op)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise WorldError(
+            f"another process of this run is gone ({str(error).splitlines()[0]}): start all again "
+            "with --resume-if-any; torchrun does so by itself with --max-restarts"
+        ) from error
 
 
 @contextmanager
 def joined_world(device: torch.device) -> Iterator[World]:
-    """The world that torchrun's environment describes; alone without it."""
+    """The world that torchrun's environment describes; alone without it.
+
+    Raises ConfigError where a restart would never come together.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         yield World()
         return
+    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun's own store outlives its workers: who starts again would find the addresses
+        # of the dead there, and wait for them for ever. (Seen with torch 2.13.)
+        raise ConfigError(
+            "torchrun would start lost processes again with the addresses of the old ones: set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, or leave out --max-restarts"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -5,6 +5,7 @@ TrainingError            one clear sentence: what is wrong, and the remedy
 ├── ConfigError          a setting that cannot work, or two that contradict each other
 ├── SnapshotError        resumable state that cannot be written, read or continued
 ├── EvaluationError      a measure that cannot be taken: an extra missing, too few pictures
+├── WorldError           processes that train together: one is gone, or they disagree
 └── ImportFileError      another project's weights that cannot be, or must not be, read
 
 The command line prints the message and exits with 2; nothing here knows about it.
@@ -29,6 +30,10 @@ class SnapshotError(TrainingError):
 
 class EvaluationError(TrainingError):
     """A measure of picture quality cannot be taken."""
+
+
+class WorldError(TrainingError):
+    """The processes that train one run together lost one of them, or see different snapshots."""
 
 
 class ImportFileError(TrainingError):

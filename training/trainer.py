@@ -104,6 +104,7 @@ def train(
         window = Window(state.images_seen)
         if "window" in snapshot.extra:
             window.restore(snapshot.extra["window"])
+    world.agree(state.images_seen, device)
     if world.leads:
         if resume:
             write_facts(run, config, dataset)

@@ -1,17 +1,15 @@
 """Interrupted anywhere and resumed, a run ends with the same bits as one that never stopped."""
 
 import contextlib
-import json
 import os
 import random
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from training_archives import write_archive
-from training_runs import started
+from training_runs import rows, seen, started, tensors
 
 from training.config import (
     AugmentConfig,
@@ -41,33 +39,10 @@ EVERYTHING = TrainConfig(
 SIGNALS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 
 
-def rows(run: Path) -> list[dict[str, Any]]:
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    parsed = []
-    for line in path.read_text().splitlines():
-        try:
-            parsed.append(json.loads(line))
-        except ValueError:
-            break  # being written
-    return parsed
-
-
-def tensors(run: Path) -> dict[str, torch.Tensor]:
-    groups = load_newest(run)[0].tensors
-    return {f"{group}/{k}": v for group, named in groups.items() for k, v in named.items()}
-
-
 def finish(config: TrainConfig, archive: Path, run: Path, *, resume: bool) -> None:
     process = started(config, archive, run, resume=resume)
     process.join(120)
     assert process.exitcode == 0
-
-
-def seen(run: Path) -> int:
-    """How far the log has come."""
-    return max((row["images_seen"] for row in rows(run)), default=0)
 
 
 def interrupt(
