@@ -101,11 +101,13 @@ class ScheduleConfig:
     """Forget Adam's moments at both ends of every fade, as the official code does."""
     discriminator_kimg: float = 0.0
     """Over the first this many kimg the discriminator learns alone."""
+    generator_ramp_kimg: float = 0.0
+    """Over this many kimg after that the generator's learning rate grows from 0 to its own."""
 
     def __post_init__(self) -> None:
         _check_bounds(self, 0, "total_kimg", "hold_kimg", "learning_rate", above=True)
         _check_bounds(self, 0, "fade_kimg", "decay_kimg", "final_learning_rate")
-        _check_bounds(self, 0, "discriminator_kimg")
+        _check_bounds(self, 0, "discriminator_kimg", "generator_ramp_kimg")
         sizes = [self.batch_size, *self.batch_size_by_resolution.values()]
         _check(min(sizes) > 0, f"batch sizes are {sizes}: each must be at least 1")
         rates = list(self.learning_rate_by_resolution.values())

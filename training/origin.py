@@ -19,8 +19,9 @@ from training.dataset import Dataset
 from training.errors import ConfigError
 from training.state import TrainingState
 
-ALONE_KIMG = 20.0
-"""A fresh discriminator tells a good generator's pictures from real ones after about this many."""
+ALONE_KIMG, RAMP_KIMG = 60.0, 60.0
+"""Without a critic: how long a fresh discriminator learns alone, until it tells a good generator's
+pictures from real ones, and over how much more the generator comes back to its full rate."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Origin:
         """The configuration of a run that begins here instead of at nothing.
 
         It starts at the checkpoint's resolution, averages over the whole half-life from the first
-        step, and lets a fresh discriminator learn alone at first. Raises ConfigError where the run
-        ends below the checkpoint's resolution.
+        step, and lets a fresh discriminator learn alone at first, then lead. Raises ConfigError
+        where the run ends below the checkpoint's resolution.
         """
         reached, aim = self.checkpoint.config.resolution, config.network.resolution
         if reached > aim:
@@ -52,6 +53,7 @@ class Origin:
             config.schedule,
             start_resolution=reached,
             discriminator_kimg=0.0 if self.critic else ALONE_KIMG,
+            generator_ramp_kimg=0.0 if self.critic else RAMP_KIMG,
         )
         return dataclasses.replace(config, schedule=schedule, average_ramp=0.0)
 

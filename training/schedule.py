@@ -23,8 +23,14 @@ class Phase:
     """Adam's learning rate."""
     label_influence: float = 1.0
     """How far labels have grown into themselves: 0: all are the average label, 1: as they are."""
-    generator_learns: bool = True
-    """False while a fresh discriminator catches up with a generator that was there before it."""
+    generator_share: float = 1.0
+    """Of the learning rate, what the generator has: 0 while a fresh discriminator catches up with a
+    generator that was there before it, then ever more."""
+
+    @property
+    def generator_learns(self) -> bool:
+        """Whether the generator moves at all."""
+        return self.generator_share > 0
 
     @property
     def fading(self) -> bool:
@@ -48,7 +54,7 @@ def phase_at(images_seen: int, config: TrainConfig) -> Phase:
         batch_size=schedule.batch_size_by_resolution.get(resolution, schedule.batch_size),
         learning_rate=learning_rate_at(kimg, resolution, config),
         label_influence=label_influence_at(kimg, config),
-        generator_learns=kimg >= schedule.discriminator_kimg,
+        generator_share=generator_share_at(kimg, config),
     )
 
 
@@ -63,6 +69,20 @@ def label_influence_at(kimg: float, config: TrainConfig) -> float:
     Conditioning" (arXiv 2201.06578), who fade conditioning in where data are few."""
     ramp = config.conditioning.ramp_kimg
     return min(kimg / ramp, 1.0) if ramp else 1.0
+
+
+def generator_share_at(kimg: float, config: TrainConfig) -> float:
+    """0 while the discriminator learns alone, then linear to 1.
+
+    Adam's steps are as long whether a gradient means much or little, so a generator at its full
+    rate walks away from what it can before a discriminator that is new to it can tell.
+    """
+    schedule = config.schedule
+    after = kimg - schedule.discriminator_kimg
+    if after < 0:
+        return 0.0
+    ramp = schedule.generator_ramp_kimg
+    return min(max(after / ramp, 0.01), 1.0) if ramp else 1.0
 
 
 def learning_rate_at(kimg: float, resolution: int, config: TrainConfig) -> float:

@@ -100,10 +100,10 @@ class TrainingState:
                 if not tensor.isfinite().all():
                     raise NotFiniteError(f"{network}.{name}", self.images_seen)
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Of both networks."""
-        for optimizer in (self.optimizer_g, self.optimizer_d):
-            optimizer.param_groups[0]["lr"] = rate
+    def set_learning_rate(self, rate: float, generator_share: float = 1.0) -> None:
+        """Of both networks; the generator may have a share of it."""
+        self.optimizer_d.param_groups[0]["lr"] = rate
+        self.optimizer_g.param_groups[0]["lr"] = rate * generator_share
 
     def reset_adam(self) -> None:
         """Both optimisers forget what they have seen."""

@@ -123,7 +123,7 @@ def train(
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.
             phase = phase_at(state.images_seen, config)
-            state.set_learning_rate(phase.learning_rate)
+            state.set_learning_rate(phase.learning_rate, phase.generator_share)
 
             # Take this process's share of the next real pictures, labels and latents.
             inputs = inputs_at(

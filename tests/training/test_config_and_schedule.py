@@ -12,7 +12,7 @@ from training.config import (
     TrainConfig,
 )
 from training.errors import ConfigError
-from training.presets import PRESETS, celeba_hq_1024
+from training.presets import PRESETS, celeba_hq_1024, faces_64
 from training.schedule import Phase, average_decay_at, fade_ends, phase_at
 
 CONFIG = TrainConfig(
@@ -197,3 +197,13 @@ def test_celeba_hq_follows_the_official_schedule(
     phase = phase_at(round(kimg * 1000), celeba_hq_1024())
     assert (phase.resolution, phase.alpha) == (resolution, pytest.approx(alpha))
     assert (phase.batch_size, phase.learning_rate) == (batch, 1e-3)
+
+
+def test_the_generator_waits_then_comes_back_step_by_step() -> None:
+    schedule = ScheduleConfig(total_kimg=100, discriminator_kimg=10, generator_ramp_kimg=20)
+    config = dataclasses.replace(faces_64(), schedule=schedule)
+    shares = [phase_at(kimg * 1000, config).generator_share for kimg in (0, 9, 15, 20, 30, 50)]
+    assert shares == [0, 0, 0.25, 0.5, 1, 1]
+    assert not phase_at(9_000, config).generator_learns
+    assert phase_at(10_000, config).generator_learns  # slowly, but it does
+    assert phase_at(0, faces_64()).generator_share == 1

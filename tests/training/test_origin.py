@@ -15,7 +15,7 @@ from training.config import NetworkConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.export import export
-from training.origin import ALONE_KIMG, Origin
+from training.origin import ALONE_KIMG, RAMP_KIMG, Origin
 from training.run_folder import read_origin
 from training.snapshot import load_newest
 from training.trainer import train
@@ -89,6 +89,7 @@ def test_a_fresh_discriminator_learns_alone_at_first(tmp_path: Path, dataset: Da
     origin = Origin.load(checkpoint)
     config = origin.begun(CONFIG)
     assert config.schedule.discriminator_kimg == ALONE_KIMG
+    assert config.schedule.generator_ramp_kimg == RAMP_KIMG
     weights = load_checkpoint(checkpoint).state
     for images, moves in ((32, False), (48, True)):
         run = tmp_path / f"run-{images}"
