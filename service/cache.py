@@ -85,6 +85,10 @@ class PictureCache:
             self._hits.inc()
         return content
 
+    def must_make(self, key: str) -> bool:
+        """Whether the picture has to be made: nobody here or elsewhere has it, or is making it."""
+        return self._shared is None and key not in self._flights and key not in self._pictures
+
     async def get_or_make(
         self, key: str, make: Callable[[], Awaitable[bytes]]
     ) -> tuple[bytes, CacheResult]:

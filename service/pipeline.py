@@ -126,6 +126,8 @@ class Pipeline:
         Raises QueueFullError, DeadlineError, InferenceError, NotReadyError or DrainingError.
         Cancelling it takes the request out of the queue, unless others wait for the same face.
         """
+        if self._cache.must_make(self._stored_as(face.key)):
+            served.queue.check(self._deadline)
         seconds: dict[str, float] = {}
 
         async def make() -> bytes:
@@ -155,6 +157,8 @@ class Pipeline:
         """A face nobody has seen: from the reservoir, or made now. Raises as `picture` does."""
         seconds: dict[str, float] = {}
         ready = served.reservoir.take(params.given)
+        if ready is None:
+            served.queue.check(self._deadline)
         face = complete(params, served)
         if ready is not None and ready.image_HWC is not None:
             face = Face(face.spec, ready.seed, ready.labels, face.size, face.format)

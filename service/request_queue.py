@@ -145,29 +145,37 @@ class RequestQueue:
             self._entries.clear()
         settle(waiting, lambda entry: entry.future.set_exception(refusal()))
 
+    def check(self, patience: float) -> None:
+        """Raise what `submit` would for a request that may take `patience` seconds.
+
+        It spares whoever is refused anyway the work before `submit`, and the engine's thread the
+        wait for it; room now is no promise.
+        """
+        if self._closed is not None:
+            refusal = self._closed()
+            if isinstance(refusal, DrainingError):
+                self._telemetry.requests_rejected.labels(reason="draining").inc()
+            raise refusal
+        waiting = len(self._entries)
+        seconds = waiting * self._seconds_per_entry
+        if waiting >= self.capacity:
+            self._telemetry.requests_rejected.labels(reason="queue_full").inc()
+            raise QueueFullError(
+                f"{self.capacity} requests are waiting already, which is as many as may; "
+                "try again in a moment.",
+                retry_after=max(1, math.ceil(seconds / 2)),
+            )
+        if seconds > WAITING_SHARE * patience:
+            self._telemetry.requests_rejected.labels(reason="deadline").inc()
+            raise QueueFullError(
+                f"{waiting} requests are waiting already, which will take {seconds:.1f} seconds, "
+                "too long to be sure of an answer in time; try again later.",
+                retry_after=max(1, math.ceil(seconds / 2)),
+            )
+
     def _put(self, entry: Entry) -> None:
         with self._changed:
-            if self._closed is not None:
-                refusal = self._closed()
-                if isinstance(refusal, DrainingError):
-                    self._telemetry.requests_rejected.labels(reason="draining").inc()
-                raise refusal
-            if len(self._entries) >= self.capacity:
-                self._telemetry.requests_rejected.labels(reason="queue_full").inc()
-                raise QueueFullError(
-                    f"{self.capacity} requests are waiting already, which is as many as may; "
-                    "try again in a moment.",
-                    retry_after=max(1, math.ceil(len(self._entries) * self._seconds_per_entry / 2)),
-                )
-            seconds = len(self._entries) * self._seconds_per_entry
-            if seconds > WAITING_SHARE * (entry.deadline - entry.queued_at):
-                self._telemetry.requests_rejected.labels(reason="deadline").inc()
-                raise QueueFullError(
-                    f"{len(self._entries)} requests are waiting already, which will take "
-                    f"{seconds:.1f} seconds, too long to be sure of an answer in time; "
-                    "try again later.",
-                    retry_after=max(1, math.ceil(seconds / 2)),
-                )
+            self.check(entry.deadline - entry.queued_at)
             self._entries.append(entry)
             self._changed.notify()
 

@@ -324,3 +324,19 @@ async def test_patience_with_other_replicas_ends(telemetry):
     await cache.aclose()
     assert shelf.holder == Claim("theirs"), "a claim is given back by its owner only"
     assert shelf.pictures == {"a": PICTURE}
+
+
+async def test_a_picture_must_be_made_where_nobody_has_it_or_is_making_it():
+    telemetry, maker = Telemetry(), Maker()
+    cache = PictureCache(10_000, telemetry)
+    assert cache.must_make("face")
+    task = asyncio.create_task(cache.get_or_make("face", maker))
+    await eventually(lambda: maker.calls == 1)
+    assert not cache.must_make("face")
+    maker.proceed.set()
+    await task
+    assert not cache.must_make("face")
+    assert cache.must_make("another")
+    assert not PictureCache(10_000, telemetry, shared=Shelf()).must_make("face")
+    hits = telemetry.registry.get_sample_value("visage_cache_requests_total", {"result": "hit"})
+    assert hits == 0  # asking counts nothing

@@ -59,6 +59,24 @@ async def test_a_full_queue_refuses_at_once(queue, telemetry):
         task.cancel()
 
 
+async def test_who_will_be_refused_can_know_before_any_work(queue, telemetry):
+    queue.check(30)
+    tasks = await waiting(queue, 2)
+    queue.set_pace(1.0)
+    queue.check(4.1)
+    with pytest.raises(QueueFullError, match="will take 2.0 seconds"):
+        queue.check(3.9)
+    tasks += await waiting(queue, 1)
+    with pytest.raises(QueueFullError, match="3 requests"):
+        queue.check(30)
+    value = telemetry.registry.get_sample_value
+    assert value("visage_requests_rejected_total", {"reason": "queue_full"}) == 1
+    assert value("visage_requests_rejected_total", {"reason": "deadline"}) == 1
+    assert len(queue) == 3
+    for task in tasks:
+        task.cancel()
+
+
 async def test_a_cancelled_caller_frees_its_place_at_once(queue, telemetry):
     tasks = await waiting(queue, 3)
     tasks[1].cancel()
