@@ -252,14 +252,17 @@ class TelemetryMiddleware:
                 )
 
 
-def configure_logging(*, level: str, style: str, process: int | None = None) -> None:
-    """Logs to stdout, as `style` "console" or "json"; those of libraries from warning up.
+def configure_logging(
+    *, level: str, style: str, process: int | None = None, stream: TextIO | None = None
+) -> None:
+    """Logs to `stream`, by default stdout, as `style` "console" or "json"; those of libraries from
+    warning up.
 
     `process`: which of several writes them, in every line. A log that cannot be written loses lines
     and stops nobody (service/log_stream.py). stderr stays free for the one sentence with which a
     start may fail.
     """
-    stream = LogStream(sys.stdout.fileno())
+    stream = stream or cast(TextIO, LogStream(sys.stdout.fileno()))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -279,7 +282,7 @@ def configure_logging(*, level: str, style: str, process: int | None = None) -> 
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stream)),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)

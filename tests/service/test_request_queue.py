@@ -64,7 +64,7 @@ async def test_who_will_be_refused_can_know_before_any_work(queue, telemetry):
     tasks = await waiting(queue, 2)
     queue.set_pace(1.0)
     queue.check(4.1)
-    with pytest.raises(QueueFullError, match="will take 2.0 seconds"):
+    with pytest.raises(QueueFullError, match=r"will take 2\.0 seconds"):
         queue.check(3.9)
     tasks += await waiting(queue, 1)
     with pytest.raises(QueueFullError, match="3 requests"):

@@ -2,8 +2,6 @@
 
 import io
 import json
-import sys
-from contextlib import redirect_stdout
 
 import pytest
 import structlog
@@ -47,14 +45,12 @@ def test_an_unusable_redis_address_is_not_quoted():
 
 
 @pytest.fixture
-def logged(monkeypatch):
+def logged():
     """Everything that is logged, as a server would write it."""
     written = io.StringIO()
     before = structlog.get_config()
-    with redirect_stdout(written):
-        monkeypatch.setattr(sys, "stdout", written)
-        configure_logging(level="debug", style="console")
-        structlog.configure(cache_logger_on_first_use=False)  # or loggers would stay like this
+    configure_logging(level="debug", style="console", stream=written)
+    structlog.configure(cache_logger_on_first_use=False)  # or loggers would stay like this
     yield written
     structlog.configure(**before)
 

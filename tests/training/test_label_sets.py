@@ -9,6 +9,7 @@ import json
 import math
 import zipfile
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def archive_of(path: Path, counts: list[int]) -> Dataset:
             "resolution": SIDE,
             "attributes": [{"name": "colour", "values": names}] if values else [],
             "labels": labels,
-            "digest": json.dumps(counts).encode().hex().ljust(64, "0"),
+            "digest": sha256(json.dumps(counts).encode()).hexdigest(),
         }
         archive.writestr("dataset.json", json.dumps(description))
     return Dataset(path)
