@@ -12,7 +12,8 @@ from service.redis_link import RedisLink
 from service.settings import Settings, load_settings
 from service.telemetry import Telemetry, configure_logging
 
-TOKEN, KEY, PASSWORD = "the-admin-token", "the-api-key", "the-redis-password"
+TOKEN, KEY = "the-admin-token", "the-api-key"
+PASSWORD = "the-redis-password"  # pragma: allowlist secret
 SETTINGS = {
     "admin_token": TOKEN,
     "api_keys": f"{KEY},another",
