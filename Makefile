@@ -57,6 +57,7 @@ bench-serving: $(VENV)/.dev $(PEERS)/.done  ## the service beside other servers 
 	@command -v wrk >/dev/null || { echo 'wrk makes the load: install the package wrk' >&2; exit 2; }
 	$(BIN)/python -m benchmarks.serving --peers-python $(PEERS)/bin/python $(ARGS)
 	$(BIN)/python -m benchmarks.serving.ladder
+	$(BIN)/python -m benchmarks.serving.plots serving.json ladder.json docs/pictures/serving.webp
 
 $(PEERS)/.done:
 	$(PYTHON) -m venv $(PEERS)

@@ -12,6 +12,7 @@ import matplotlib as mpl
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
@@ -99,7 +100,7 @@ def main() -> None:
         draw(place, report)
         place.spines[["top", "right"]].set_visible(False)
     figure.canvas.draw()
-    picture = Image.fromarray(figure.canvas.buffer_rgba()).convert("RGB")  # type: ignore[attr-defined]
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     picture.save(options.picture, quality=90, method=6)
 
 
