@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -129,8 +130,15 @@ def train_command(
         for sentence in label_warnings(dataset) if world.leads else []:
             console.print(f"warning: {sentence}", highlight=False, markup=False)
         stop = train(config, dataset, run, device=where, resume=resume, world=world, origin=origin)
-    if stop.signal is not None:
-        raise typer.Exit(128 + stop.signal)
+    code = 0 if stop.signal is None else 128 + stop.signal
+    if world.size > 1:
+        # Everything is written. Threads that the process group leaves behind may abort a process
+        # that tidies up, and torchrun would start it again. (Seen with torch 2.13 and gloo.)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command("evaluate")
