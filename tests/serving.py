@@ -15,7 +15,7 @@ from service.settings import Settings
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Return once `condition` holds; fail after far longer than it can take."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         for _ in iter(condition, True):
             await asyncio.sleep(0.001)
 

@@ -8,16 +8,15 @@ the other. docs/scaling.md says how, and what cluster.env is for.
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
 from deploy.ray.replica import ReplicaApp
-from service.batcher import Engine
 from service.errors import SettingsError
 from service.fleet import LoadEngine
+from service.server import engine_loader
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
 
@@ -51,7 +50,7 @@ class Options(BaseModel):
 
 def build(options: Options) -> serve.Application:
     """What the Serve config's `import_path` names."""
-    return application(options, shipped_engine)
+    return application(options, engine_loader)
 
 
 def application(options: Options, make_load_engine: MakeLoadEngine) -> serve.Application:
@@ -108,23 +107,6 @@ def settings_of(options: Options) -> Settings:
             f"{'.'.join(str(part) for part in first['loc'])} in the Serve config's settings is not "
             f"usable: {first['msg']} (see docs/settings.md)"
         ) from None
-
-
-def shipped_engine(settings: Settings) -> LoadEngine:
-    """Loads what the service computes with."""
-
-    def load_engine(folder: Path) -> Engine:
-        from service.engine import load_engine as load
-
-        return load(
-            folder,
-            kind=settings.engine,
-            precision=settings.precision,
-            tile=settings.tile,
-            threads=settings.inference_threads,
-        )
-
-    return load_engine
 
 
 def require_haproxy() -> None:
