@@ -5,7 +5,6 @@ that the next tile is computed while the last one is copied, and encoded on othe
 here has run yet: no device was at hand (docs/decisions/0011-cuda-graph.md).
 """
 
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
+from service.batch_runner import Finish
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.labels import ModelSpec
 
@@ -46,6 +46,8 @@ class CudaEngine:
         self._generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._spec = spec
         self._tile = tile
+        self._slots: list[_Slot] = []
+        self._next_slot = 0
         self._compute = torch.cuda.Stream()
         self._copy = torch.cuda.Stream()
         self._lay_out()
@@ -79,28 +81,32 @@ class CudaEngine:
 
         NotFiniteError where a picture holds NaN or infinity.
         """
-        side = self._spec.resolution
-        image_BHWC = np.empty((len(z_BZ), side, side, 3), np.uint8)
-        leaving: deque[tuple[_Slot, int, int]] = deque()
-        bad = 0
+        finish: Finish | None = None
+        parts = []
+        for start in range(0, len(z_BZ), self._tile):
+            rows = slice(start, start + self._tile)
+            before, finish = finish, self.begin(z_BZ[rows], y_BL[rows])
+            if before is not None:
+                parts.append(before())
+        assert finish is not None
+        return np.concatenate([*parts, finish()]) if parts else finish()
+
+    @torch.inference_mode()
+    def begin(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> Finish:
+        """Begin with up to a tile of pictures, as many tiles at a time as there are slots.
+
+        What it returns hands them out, or raises as `generate` does.
+        """
         try:
             if self._graph is None:
                 self._record()
-            for number, start in enumerate(range(0, len(z_BZ), self._tile)):
-                if len(leaving) == SLOTS:
-                    bad += _arrive(image_BHWC, *leaving.popleft())
-                stop = min(start + self._tile, len(z_BZ))
-                slot = self._slots[number % SLOTS]
-                self._launch(slot, z_BZ[start:stop], y_BL[start:stop])
-                leaving.append((slot, start, stop))
-            while leaving:
-                bad += _arrive(image_BHWC, *leaving.popleft())
+            slot = self._slots[self._next_slot]
+            self._next_slot = (self._next_slot + 1) % SLOTS
+            self._launch(slot, z_BZ, y_BL)
         except torch.OutOfMemoryError as error:
             torch.cuda.synchronize()  # nothing may still write to what is given up
             raise EngineOutOfMemoryError(str(error)) from error
-        if bad:
-            raise NotFiniteError.of(bad, len(z_BZ))
-        return image_BHWC
+        return lambda: slot.arrive(len(z_BZ))
 
     def halve_tile(self) -> bool:
         """Need less memory from now on; False where the tile is one picture already."""
@@ -118,6 +124,7 @@ class CudaEngine:
         self._z_TZ, self._y_TL = (torch.zeros(s, device=self._device) for s in shape)
         self._image_THWC: Tensor | None = None
         self._total_T: Tensor | None = None
+        self._next_slot = 0
         self._slots = [_Slot(*shape, side=self._spec.resolution) for _ in range(SLOTS)]
 
     def _run(self) -> tuple[Tensor, Tensor]:
@@ -174,10 +181,10 @@ class _Slot:
         self.computed = torch.cuda.Event()
         self.arrived = torch.cuda.Event(blocking=True)  # who waits lets others compute
 
-
-def _arrive(image_BHWC: NDArray[np.uint8], slot: _Slot, start: int, stop: int) -> int:
-    """Put the slot's pictures where they belong; how many of them are not finite."""
-    slot.arrived.synchronize()
-    count = stop - start
-    image_BHWC[start:stop] = slot.pinned_THWC[:count].numpy()
-    return count - int(slot.pinned_total_T[:count].isfinite().sum())
+    def arrive(self, count: int) -> NDArray[np.uint8]:
+        """Wait for its first `count` pictures: image_BHWC. NotFiniteError."""
+        self.arrived.synchronize()
+        bad = count - int(self.pinned_total_T[:count].isfinite().sum())
+        if bad:
+            raise NotFiniteError.of(bad, count)
+        return self.pinned_THWC[:count].numpy().copy()

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from models import Checkpoint, CheckpointError, load_checkpoint
-from service.batcher import Engine
+from service.batch_runner import Engine
 from service.errors import SettingsError
 from service.labels import Attribute, AttributeSpace, ModelSpec
 from service.torch_engine import DEFAULT_TILE, TorchEngine

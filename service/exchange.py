@@ -6,7 +6,7 @@ Knows HTTP, but no route; routes read requests and word answers with what is her
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypedDict, TypeVar, cast
 
 from fastapi import Request, Response
@@ -20,6 +20,7 @@ from service.middleware import HEAD_FLAG, HEADERS
 from service.pipeline import Face, Picture, Pipeline
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.wire import CONNECTION, BoundedHttpProtocol
 
 FOREVER = "public, max-age=31536000, immutable"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -88,25 +89,41 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """
     waiter = asyncio.current_task()
     assert waiter is not None
-    gone = done = False
+    gone = False
 
-    async def cancel_when_gone() -> None:
+    def leave() -> None:
         nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        if not done:
-            gone = True
-            waiter.cancel()
+        gone = True
+        waiter.cancel()
 
-    watch = asyncio.ensure_future(cancel_when_gone())
     try:
-        return await work
+        with _watching(request, leave):
+            return await work
     except asyncio.CancelledError:
         if gone and not waiter.uncancel():
             raise ClientGoneError("The client left before its picture was there.") from None
         raise
+
+
+def _watching(request: Request, leave: Callable[[], None]) -> AbstractContextManager[None]:
+    """Call `leave` if the client goes before the block is left."""
+    connection: BoundedHttpProtocol | None = request.scope.get(CONNECTION)
+    return _listening(request, leave) if connection is None else connection.telling(leave)
+
+
+@contextmanager
+def _listening(request: Request, leave: Callable[[], None]) -> Iterator[None]:
+    """The same on any server."""
+
+    async def wait() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
+    watch = asyncio.ensure_future(wait())
+    try:
+        yield
     finally:
-        done = True
         watch.cancel()
 
 

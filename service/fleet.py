@@ -8,7 +8,6 @@ or a stop loses nothing that was accepted.
 import asyncio
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from service.batcher import Batcher, Engine, State
+from service.batch_runner import Engine
+from service.batcher import Batcher, State
 from service.errors import (
     CheckpointRejectedError,
     DrainingError,
@@ -29,6 +29,7 @@ from service.request_queue import RequestQueue
 from service.reservoir import Reservoir
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.watchdog import Device
 
 log = structlog.get_logger("service.fleet")
 
@@ -84,7 +85,7 @@ class Fleet:
         self._settings = settings
         self._load_engine = load_engine
         self._telemetry = telemetry
-        self._device = threading.Lock()
+        self._device = Device()
         self._loading = asyncio.Lock()
         self._draining = False
         self._grace_until = math.inf

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,10 @@ class ModelSpec:
 
 def label_text(labels: Mapping[str, str]) -> str:
     """Labels as they stand in X-Labels and in a picture: `gender=female&age=60%2B`."""
-    return urlencode(labels)
+    return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in labels.items())
+
+
+_quoted = lru_cache(1024)(quote_plus)
 
 
 def _covers(value: str, number: int) -> bool:

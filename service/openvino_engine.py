@@ -5,9 +5,7 @@ so its bytes depend neither on company nor on the number of threads, a lone requ
 picture, and no thread waits for another (docs/decisions/0010-pictures-computed-alone.md).
 """
 
-import math
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Checkpoint
+from service.batch_runner import Finish
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.labels import ModelSpec
 
@@ -25,14 +24,9 @@ import openvino as ov  # noqa: E402
 
 from service.openvino_graph import openvino_model  # noqa: E402
 
-SIDES_PER_THREAD = 1024
+SIDES_PER_THREAD = 512
 """In one step each thread makes pictures of so many pixels' side in all, two at least: enough that
-the threads seldom wait for the next step, few enough that newcomers wait for little."""
-
-
-SMALL, LANES_PER_THREAD = 256, 2
-"""Up to so many pixels a side each thread has its next picture's inputs at hand before it is done
-with one. Larger pictures take so long that it gains nothing, and much memory."""
+Python has the next step ready in time, few enough that newcomers wait for little."""
 
 
 class OpenVinoEngine:
@@ -60,12 +54,11 @@ class OpenVinoEngine:
                 "NUM_STREAMS": threads,
             },
         )
-        # No AsyncInferQueue: its Python takes as long as a small picture.
-        lanes = threads * (LANES_PER_THREAD if spec.resolution <= SMALL else 1)
-        self._lanes = [_Lane(compiled, spec) for _ in range(lanes)]
         self._spec = spec
         self._threads = threads
         self._weights = sum(p.numel() for p in generator.parameters())
+        # The one to be used next, and the one that may be under way.
+        self._batches = [_Batch(compiled, spec, self.tile) for _ in range(2)]
 
     @property
     def spec(self) -> ModelSpec:
@@ -74,7 +67,7 @@ class OpenVinoEngine:
 
     @property
     def tile(self) -> int:
-        """A batch that keeps every thread busy: 8 pictures each up to 128 px, 2 from 512 px on."""
+        """A batch that keeps every thread busy: 8 pictures each up to 64 px, 2 from 256 px on."""
         each = min(max(SIDES_PER_THREAD // self._spec.resolution, 2), 8)
         return self._threads * each
 
@@ -93,61 +86,82 @@ class OpenVinoEngine:
 
         NotFiniteError where a picture holds NaN or infinity.
         """
-        side = self._spec.resolution
-        image_BHWC = np.empty((len(z_BZ), side, side, 3), np.uint8)
-        inputs = [z_BZ, y_BL] if self._spec.space.label_dim else [z_BZ]
-        count, ahead, bad = len(z_BZ), len(self._lanes), 0
-        try:
-            try:
-                for row in range(count + ahead):
-                    lane = self._lanes[row % ahead]
-                    if row >= ahead:
-                        bad += not lane.finish(image_BHWC[row - ahead])
-                    if row < count:
-                        lane.start([rows[row] for rows in inputs])
-            finally:
-                # Even if one failed: each lane is free when the next batch comes.
-                for lane in self._lanes:
-                    lane.wait()
-        except RuntimeError as error:
-            if "bad_alloc" not in str(error):
-                raise
-            raise EngineOutOfMemoryError(str(error)) from error
-        if bad:
-            raise NotFiniteError.of(bad, count)
-        return image_BHWC
+        finish: Finish | None = None
+        parts = []
+        for start in range(0, len(z_BZ), self.tile):
+            rows = slice(start, start + self.tile)
+            before, finish = finish, self.begin(z_BZ[rows], y_BL[rows])
+            if before is not None:
+                parts.append(before())
+        assert finish is not None
+        return np.concatenate([*parts, finish()]) if parts else finish()
+
+    def begin(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> Finish:
+        """Begin with up to a tile of pictures, two batches at a time; returns at once.
+
+        What it returns hands them out, or raises as `generate` does.
+        """
+        batch = self._batches[0]
+        self._batches.reverse()
+        batch.start(z_BZ, y_BL)
+        return batch.finish
 
     def halve_tile(self) -> bool:
         """False: pictures are computed one by one already."""
         return False
 
 
-class _Lane:
-    """One picture on its way: a request with arrays of its own, which it reads and writes."""
+class _Batch:
+    """Up to a tile of pictures on their way: a request for each, which reads from and writes to its
+    row of arrays that all share.
 
-    def __init__(self, compiled: ov.CompiledModel, spec: ModelSpec) -> None:
-        self._request = compiled.create_infer_request()
-        dims = [spec.latent_dim] + ([spec.space.label_dim] if spec.space.label_dim else [])
-        self._inputs = [np.zeros((1, dim), np.float32) for dim in dims]
-        self._image = np.zeros((1, spec.resolution, spec.resolution, 3), np.uint8)
-        for index, rows in enumerate(self._inputs):
-            self._request.set_input_tensor(index, _shared(rows))
-        self._total = np.zeros((), np.float32)
-        self._request.set_output_tensor(0, _shared(self._image))
-        self._request.set_output_tensor(1, _shared(self._total))
-        self.wait = self._request.wait
+    All are started at once: the threads go from one to the next without Python, which may be busy.
+    """
 
-    def start(self, rows: Sequence[NDArray[np.float32]]) -> None:
-        """Begin with the picture of these inputs, z_Z and perhaps y_L; returns at once."""
-        for ours, given in zip(self._inputs, rows, strict=True):
-            ours[0] = given
-        self._request.start_async()
+    def __init__(self, compiled: ov.CompiledModel, spec: ModelSpec, tile: int) -> None:
+        # No AsyncInferQueue: its Python takes as long as a small picture.
+        self._requests = [compiled.create_infer_request() for _ in range(tile)]
+        self._z_TZ = np.zeros((tile, spec.latent_dim), np.float32)
+        self._y_TL = np.zeros((tile, spec.space.label_dim), np.float32)
+        self._image_THWC = np.zeros((tile, spec.resolution, spec.resolution, 3), np.uint8)
+        self._total_T = np.zeros(tile, np.float32)
+        for row, request in enumerate(self._requests):
+            request.set_input_tensor(0, _shared(self._z_TZ[row : row + 1]))
+            if spec.space.label_dim:
+                request.set_input_tensor(1, _shared(self._y_TL[row : row + 1]))
+            request.set_output_tensor(0, _shared(self._image_THWC[row : row + 1]))
+            request.set_output_tensor(1, _shared(self._total_T[row : row + 1].reshape(())))
+        self._started = 0
+        self._failure: RuntimeError | None = None
 
-    def finish(self, image_HWC: NDArray[np.uint8]) -> bool:
-        """Wait for the picture, and put it there; whether it is one: all its numbers finite."""
-        self._request.wait()
-        image_HWC[:] = self._image[0]
-        return math.isfinite(self._total.item())
+    def start(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> None:
+        """Begin with these pictures; what goes wrong is said by `finish`."""
+        self._z_TZ[: len(z_BZ)] = z_BZ
+        self._y_TL[: len(y_BL)] = y_BL
+        self._started, self._failure = 0, None
+        try:
+            for request in self._requests[: len(z_BZ)]:
+                request.start_async()
+                self._started += 1
+        except RuntimeError as error:
+            self._failure = error
+
+    def finish(self) -> NDArray[np.uint8]:
+        """Wait for the pictures: image_BHWC. EngineOutOfMemoryError, NotFiniteError."""
+        for request in self._requests[: self._started]:
+            try:
+                request.wait()
+            except RuntimeError as error:
+                # Go on: each request must be free when the next batch comes.
+                self._failure = error
+        if self._failure is not None:
+            if "bad_alloc" not in str(self._failure):
+                raise self._failure
+            raise EngineOutOfMemoryError(str(self._failure)) from self._failure
+        bad = self._started - int(np.isfinite(self._total_T[: self._started]).sum())
+        if bad:
+            raise NotFiniteError.of(bad, self._started)
+        return self._image_THWC[: self._started].copy()
 
 
 def _shared(array: NDArray[Any]) -> ov.Tensor:

@@ -121,6 +121,13 @@ class RequestQueue:
                 if batch := self._pop_live(limit):
                     return batch
 
+    def take_waiting(self, limit: int) -> list[Entry]:
+        """Up to `limit` live entries that wait now, in order of arrival."""
+        if not self._entries:
+            return []
+        with self._changed:
+            return self._pop_live(limit)
+
     def nudge(self) -> None:
         """Let a waiting `take` return None, so that its caller can look for other work."""
         with self._changed:

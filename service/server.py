@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from service.batcher import Engine
+from service.batch_runner import Engine
 from service.connections import Connections, most_connections
 from service.errors import SettingsError, VisageError
 from service.fleet import Fleet

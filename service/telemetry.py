@@ -194,8 +194,11 @@ class Telemetry:
         return encode(self.registry), content_type
 
 
-class _Series(dict[tuple[str, ...], Any]):
-    """The series of one metric by the values of its labels, which are few."""
+class Series(dict[tuple[str, ...], Any]):
+    """The series of one metric by the values of its labels, which are few.
+
+    `labels`: the metric's; looking a series up by that takes longer than counting in it.
+    """
 
     def __init__(self, labels: Callable[..., Any]) -> None:
         super().__init__()
@@ -212,9 +215,8 @@ class TelemetryMiddleware:
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry, access_log: bool) -> None:
         self._app = app
         self._in_flight = telemetry.requests_in_flight
-        # Looking a series up by its labels takes longer than counting in it.
-        self._answers = _Series(telemetry.http_requests.labels)
-        self._durations = _Series(telemetry.http_request_duration.labels)
+        self._answers = Series(telemetry.http_requests.labels)
+        self._durations = Series(telemetry.http_request_duration.labels)
         self._log = structlog.get_logger("service.access") if access_log else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,9 +3,13 @@
 Knows bytes and connections, no routes. The parser below collects a request line and headers
 of any length, and in a time that grows with their square: one client could take all memory, and
 the event loop with it. What is within the bound goes on to `service/bounds.py`, which is stricter.
+Head and body of an answer leave together, and who makes an answer can be told when its client goes.
 """
 
+import asyncio
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -14,6 +18,10 @@ from service.errors import HeadersTooLargeError
 MAX_HEAD = 65_536
 """Bytes of a request line with its headers, give or take what one read brings; an address may
 have 60,000 at the very most."""
+
+CONNECTION = "visage.connection"
+"""Key in the ASGI scope: the connection that a request came by, a BoundedHttpProtocol."""
+_HEAD_BEGINS = b"HTTP/1.1 "
 
 _ERROR = HeadersTooLargeError(
     f"A request may have up to {MAX_HEAD} bytes before its body: send fewer or shorter headers."
@@ -37,6 +45,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _head = 0
     """Bytes since the last that was no part of a head."""
+    _when_gone: Callable[[], None] | None = None
+
+    @contextmanager
+    def telling(self, when_gone: Callable[[], None]) -> Iterator[None]:
+        """Call `when_gone` if the client goes before the block is left, at once if it has.
+
+        A task that waits for `http.disconnect` would do, but takes as long as a small answer.
+        """
+        if self.transport.is_closing():
+            when_gone()
+        # Reading pauses where a client sends its next request early; none would notice it go.
+        self.flow.resume_reading()
+        self._when_gone = when_gone
+        try:
+            yield
+        finally:
+            self._when_gone = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(JoiningTransport(transport, self.loop))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._when_gone is not None:
+            self._when_gone()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
@@ -52,3 +89,54 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._head = 0
         super().on_body(body)
+
+
+class JoiningTransport(asyncio.Transport):
+    """A transport that keeps the head of an answer back until its body, or the loop's next turn.
+
+    Sent one by one they are two packets, for which the client wakes up twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._kept = b""
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
+        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+        self.set_write_buffer_limits = transport.set_write_buffer_limits  # type: ignore[method-assign]
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            self._transport.writelines((kept, data))
+        elif data[: len(_HEAD_BEGINS)] == _HEAD_BEGINS:
+            self._kept = data
+            self._loop.call_soon(self._send_kept)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._send_kept()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._kept = b""
+        self._transport.abort()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._kept) + self._transport.get_write_buffer_size()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._send_kept()
+        self._transport.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._transport.get_protocol()
+
+    def _send_kept(self) -> None:
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            self._transport.write(kept)

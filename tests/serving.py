@@ -9,7 +9,8 @@ import httpx
 from fakes import FakeEngine
 
 from service.app import create_app
-from service.batcher import Engine, State
+from service.batch_runner import Engine
+from service.batcher import State
 from service.settings import Settings
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.fleet.arrivals import NEW
-from service.batcher import PACE_MEMORY
+from service.batch_runner import PACE_MEMORY
 from service.cache import _FIRST_PAUSE, _LONGEST_PAUSE, PATIENCE
 from service.request_queue import WAITING_SHARE
 
