@@ -194,6 +194,9 @@ def export_command(
     critic: Annotated[
         bool, typer.Option("--critic", help="With the discriminator, for `train --from`.")
     ] = False,
+    reached: Annotated[
+        bool, typer.Option("--reached", help="At the resolution that it has grown to so far.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="fp16 or fp32, of the stored weights.")] = "fp16",
 ) -> None:
     """Write the averaged generator as a checkpoint that the service loads."""
@@ -208,6 +211,7 @@ def export_command(
         evaluation=evaluation,
         best=best,
         critic=critic,
+        reached=reached,
         dtype=torch.float16 if precision == "fp16" else torch.float32,
     )
     console.print(f"{checkpoint}: {saved.name}@{saved.digest[:12]}", highlight=False)

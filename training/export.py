@@ -4,6 +4,7 @@ Exports the averaged generator with provenance, model card and uncurated picture
 about how the run was trained beyond what its folder says.
 """
 
+import dataclasses
 import json
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from models import Checkpoint, Discriminator, Generator, save_checkpoint
 from training.card import model_card
@@ -39,15 +41,20 @@ def export(
     evaluation: Path | None = None,
     best: bool = False,
     critic: bool = False,
+    reached: bool = False,
     dtype: torch.dtype = torch.float16,
 ) -> Checkpoint:
     """Write the checkpoint `folder` from the run's newest whole snapshot, or the `best` one.
 
     With its `critic` training can go on from the checkpoint, at the cost of as many bytes again.
-    Raises SnapshotError where there is none or it has not grown to full resolution, ConfigError
-    for an unreadable evaluation, CheckpointError where the folder cannot be written.
+    `reached`: at the resolution that it has grown to, without the layers for more. Raises
+    SnapshotError where there is none, where it has not grown to full resolution and `reached` is
+    not set, or where a resolution is fading in; ConfigError for an unreadable evaluation,
+    CheckpointError where the folder cannot be written.
     """
     snapshot = best_snapshot(run) if best else load_newest(run)[0]
+    if reached:
+        config = at_reached_resolution(run, snapshot, config)
     check_grown(run, snapshot, config)
     generator = averaged_generator(snapshot, config, dataset.label_dim)
     attributes, joint_prior = dataset.attributes(), dataset.joint_prior()
@@ -87,15 +94,35 @@ def export(
 def averaged_generator(snapshot: Snapshot, config: TrainConfig, label_dim: int) -> Generator:
     """The averaged generator of a snapshot, ready to be used."""
     generator = Generator(config.network.generator(label_dim))
-    generator.load_state_dict(snapshot.tensors["average"])
+    generator.load_state_dict(_layers_of(generator, snapshot.tensors["average"]))
     return generator.eval().requires_grad_(False)
 
 
 def discriminator(snapshot: Snapshot, config: TrainConfig, label_dim: int) -> Discriminator:
     """The discriminator of a snapshot."""
     network = Discriminator(config.network.generator(label_dim), config.conditioning.kind)
-    network.load_state_dict(snapshot.tensors["discriminator"])
+    network.load_state_dict(_layers_of(network, snapshot.tensors["discriminator"]))
     return network
+
+
+def at_reached_resolution(run: Path, snapshot: Snapshot, config: TrainConfig) -> TrainConfig:
+    """The run's configuration as if it ended at the resolution that the snapshot has grown to.
+
+    Raises SnapshotError while one fades in: what is below it is on its way out, what it will be
+    is not there yet.
+    """
+    phase = phase_at(snapshot.images_seen, config)
+    if phase.alpha < 1:
+        raise SnapshotError(
+            f"{run} is fading {phase.resolution} px in (alpha {phase.alpha:.2f}): train on with "
+            "--resume until it has, then export"
+        )
+    network = dataclasses.replace(config.network, resolution=phase.resolution)
+    schedule = dataclasses.replace(
+        config.schedule,
+        start_resolution=min(config.schedule.start_resolution, phase.resolution),
+    )
+    return dataclasses.replace(config, network=network, schedule=schedule)
 
 
 def check_grown(run: Path, snapshot: Snapshot, config: TrainConfig) -> None:
@@ -104,8 +131,15 @@ def check_grown(run: Path, snapshot: Snapshot, config: TrainConfig) -> None:
     if phase.resolution < config.network.resolution or phase.alpha < 1:
         raise SnapshotError(
             f"{run} has only reached {phase.resolution} px (alpha {phase.alpha:.2f}) of "
-            f"{config.network.resolution} px: train on with --resume, then export"
+            f"{config.network.resolution} px: train on with --resume, then export, or export what "
+            "it has reached with --reached"
         )
+
+
+def _layers_of(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `weights` that the network has a place for: it may end at a lower resolution."""
+    names = network.state_dict().keys()
+    return {name: tensor for name, tensor in weights.items() if name in names}
 
 
 def _read_evaluation(path: Path | None) -> Mapping[str, Any] | None:

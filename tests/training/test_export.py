@@ -17,7 +17,7 @@ from service.params import Seed
 from training.config import NetworkConfig
 from training.dataset import Dataset
 from training.errors import SnapshotError
-from training.export import export
+from training.export import averaged_generator, export
 from training.grids import cells, grid
 from training.presets import smoke_16
 from training.run_folder import Best, write_best
@@ -123,3 +123,29 @@ def test_the_best_moment_is_exported_where_it_is_asked_for(tmp_path: Path) -> No
     for best, expected in ((True, 10_000), (False, 12_000)):
         saved = export(run, tmp_path / "c", best=best, **written)
         assert saved.provenance["images_seen"] == expected
+
+
+def test_what_a_run_has_reached_is_a_smaller_model_whole(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "noise.zip"))
+    written = {"config": CONFIG, "dataset": dataset, "licence": "Free", "reached": True}
+    write_run(tmp_path / "run", dataset, 3_000)
+    small = export(tmp_path / "run", tmp_path / "c", dtype=torch.float32, **written).build()
+    assert small.config.resolution == 8
+    z_BZ, y_BL = torch.randn(2, 8), torch.eye(dataset.label_dim)[:2]
+    network = averaged_generator(load_newest(tmp_path / "run")[0], CONFIG, dataset.label_dim)
+    torch.testing.assert_close(small(z_BZ, y_BL), network(z_BZ, y_BL, resolution=8))
+    assert set(small.state_dict()) < set(network.state_dict())
+
+
+def test_nothing_is_exported_while_a_resolution_fades_in(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "noise.zip"))
+    write_run(tmp_path / "run", dataset, 5_000)
+    with pytest.raises(SnapshotError, match="is fading 16 px in"):
+        export(
+            tmp_path / "run",
+            tmp_path / "c",
+            config=CONFIG,
+            dataset=dataset,
+            licence="Free",
+            reached=True,
+        )
