@@ -98,4 +98,25 @@ def _quality(metrics: Mapping[str, Any] | None) -> str:
             f"| {measure['name']} | {measure['generated']:.4g} | {measure['real']:.4g} "
             f"| {measure['samples']} |"
         )
-    return "\n".join(rows)
+    return "\n".join([*rows, *_groups(metrics.get("groups", []))])
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of how faces and labels do for each group; nothing where none was measured."""
+    if not groups:
+        return []
+    asked = list(groups[0]["shares"])
+    rows = [
+        "",
+        "For each group with enough pictures, percent of the generated ones, and of real ones of "
+        "the same labels in brackets:",
+        "",
+        f"| group | samples | {' | '.join(asked)} |",
+        f"| --- | --- |{' --- |' * len(asked)}",
+    ]
+    for group in groups:
+        shares = [f"{s['generated']:.0f} ({s['real']:.0f})" for s in group["shares"].values()]
+        rows.append(
+            f"| {group['group']} | {group['samples']['generated']} | {' | '.join(shares)} |"
+        )
+    return rows

@@ -8,7 +8,7 @@ knows nothing of training runs; the measures know nothing of checkpoints.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ from training.dataset import Dataset
 from training.errors import EvaluationError
 from training.metrics.compare import measure
 from training.metrics.features import Advance
+from training.metrics.groups import compare_groups
 from training.metrics.sets import SetBuilder, available_judges
 
 FORMAT_VERSION = 1
 FEWEST = 20  # samples below which no figure means anything
 BATCH = 50
+WORST_GROUPS = 5  # shown on the terminal; all are in the report
 
 Progress = Callable[[int, int], None]  # pictures looked at, of how many
 
@@ -45,7 +47,8 @@ def evaluate_checkpoint(
     `seed` decides which real pictures and which labels, drawn from the training set's
     distribution; `inception` is a file of Inception's weights. The result, also written to
     `report` as JSON, names checkpoint and data set and lists the measures: name, generated, real
-    (the baseline), samples, better, method; and in `left_out` why others were not taken.
+    (the baseline), samples, better, method; `groups`, how faces and labels do in each group of
+    labels (see training/metrics/groups.py); and in `left_out` why others were not taken.
     Raises CheckpointError, DatasetError or EvaluationError.
     """
     checkpoint, dataset = load_checkpoint(checkpoint_folder), Dataset(archive)
@@ -83,6 +86,7 @@ def evaluate_checkpoint(
             for figure in of_generated
             if figure.name in of_real  # the archive may lack an attribute, or a label pictures
         ],
+        "groups": compare_groups(generated, [reference, held_out]),
         "left_out": judges.left_out,
     }
     if report is not None:
@@ -98,7 +102,25 @@ def summary(result: Mapping[str, Any]) -> str:
         f"{m['name']:{width}}  {m['generated']:9.4g}{m['real']:9.4g}{m['samples']:9}  {m['better']}"
         for m in result["measures"]
     ]
-    return "\n".join([*lines, *result["left_out"]])
+    return "\n".join([*lines, *_worst_groups(result["groups"]), *result["left_out"]])
+
+
+def _worst_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The groups that are farthest behind real pictures of theirs, a line each."""
+    behind = sorted(
+        (
+            (share["generated"] - share["real"], asked, group, share)
+            for group in groups
+            for asked, share in group["shares"].items()
+        ),
+        key=lambda row: row[0],
+    )
+    return [
+        f"{group['group']}: {asked} in {share['generated']:.0f} % of "
+        f"{group['samples']['generated']}, in {share['real']:.0f} % of real ones"
+        for points, asked, group, share in behind[:WORST_GROUPS]
+        if points < 0
+    ]
 
 
 def draw_labels(checkpoint: Checkpoint, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

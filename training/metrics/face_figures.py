@@ -13,6 +13,7 @@ from training.metrics.novelty import (
 )
 
 COPY_DISTANCE = 0.3  # faces with a little noise or blur, or mirrored, stay within it of themselves
+FEWEST_FOR_THE_FIRST = 500  # samples below which a first percentile is one or two of them
 
 
 def face_and_label_figures(pictures: PictureSet) -> Iterator[Figure]:
@@ -69,13 +70,15 @@ def novelty_figures(pictures: PictureSet, reference: PictureSet) -> Iterator[Fig
         "as real",
         training,
     )
-    yield Figure(
-        "distance to the nearest training face, 5th percentile",
-        float(np.quantile(to_training_M, 0.05)),
-        count,
-        "as real",
-        training,
-    )
+    ranks = {"1st": 1, "5th": 5} if count >= FEWEST_FOR_THE_FIRST else {"5th": 5}
+    for rank, percentile in ranks.items():
+        yield Figure(
+            f"distance to the nearest training face, {rank} percentile",
+            float(np.percentile(to_training_M, percentile)),
+            count,
+            "as real",
+            training,
+        )
     yield Figure(
         "copies of a training face, %",
         100 * float(np.mean(to_training_M < COPY_DISTANCE)),

@@ -20,7 +20,7 @@ from training.metrics.features import Advance, FaceFeatures, face_features
 from training.metrics.figure import Embedding, PictureSet
 from training.metrics.novelty import distances_in_pairs, likely_sources
 
-NOVELTY_SAMPLES = 200  # each costs a look at one more training picture
+NOVELTY_SAMPLES = 200  # each costs a look at one more training picture; of many, half of them
 SOURCE_SIDE = 16  # pixels at which the likely source of a face is searched
 
 
@@ -35,7 +35,7 @@ class Judges:
 
     def looks(self, samples: int) -> int:
         """How often three sets of so many pictures will be looked at."""
-        novelty = min(samples, NOVELTY_SAMPLES)
+        novelty = novelty_samples(samples)
         return 3 * self.faces * (samples + novelty) + 3 * len(self.extractors) * samples
 
 
@@ -57,6 +57,11 @@ def available_judges(inception: Path | None = None) -> Judges:
     return Judges(no_faces is None, no_labels is None, extractors, left_out)
 
 
+def novelty_samples(samples: int) -> int:
+    """How many of so many samples are searched for among the training pictures."""
+    return min(samples, max(NOVELTY_SAMPLES, samples // 2))
+
+
 class SetBuilder:
     """Looks at sets of pictures, and at the training pictures they may be copies of."""
 
@@ -70,7 +75,7 @@ class SetBuilder:
 
     def real(self, rows_N: NDArray[np.int64]) -> PictureSet:
         """Pictures of the archive."""
-        head = rows_N[:NOVELTY_SAMPLES]
+        head = rows_N[: novelty_samples(len(rows_N))]
         return self._look(
             self.training_MHWC[rows_N],
             self.dataset.index_NA[rows_N],
@@ -88,9 +93,10 @@ class SetBuilder:
     ) -> PictureSet:
         """Pictures of a checkpoint."""
         side = self.small_MHWC.shape[1]
-        n, height, width, channels = image_NHWC[:NOVELTY_SAMPLES].shape
-        blocks = image_NHWC[:NOVELTY_SAMPLES].reshape(
-            n, side, height // side, side, width // side, channels
+        count = novelty_samples(len(image_NHWC))
+        _, height, width, channels = image_NHWC.shape
+        blocks = image_NHWC[:count].reshape(
+            count, side, height // side, side, width // side, channels
         )
         small_MHWC = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
         return self._look(image_NHWC, index_NA, attributes, small_MHWC=small_MHWC)
