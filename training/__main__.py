@@ -233,6 +233,22 @@ def pictures_command(
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+@app.command("inspect")
+def inspect_command(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the sheets.")],
+    data: Annotated[Path, typer.Option(help="The archive it was trained on.")],
+    samples: Annotated[int, typer.Option(help="Pictures that are looked through.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Which pictures are in the quiz.")] = 0,
+) -> None:
+    """Write sheets to judge a checkpoint by: the least liked, the nearest to training, a quiz."""
+    from training.inspection import inspect
+
+    files, left_out = inspect(checkpoint, data, out, samples=samples, seed=seed)
+    for line in [*map(str, files), *left_out]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
 @app.command("project")
 def project_command(
     photo: Annotated[Path, typer.Argument(help="A picture of one face, cropped to it.")],

@@ -90,7 +90,7 @@ class ScheduleConfig:
     batch_size_by_resolution: dict[int, int] = field(default_factory=dict)
     """Pictures per step at given resolutions."""
     learning_rate: float = 2e-3
-    """Adam's learning rate, of both networks, where the next names no other."""
+    """Adam's learning rate, of both networks, where the next and `generator_rate` say no other."""
     learning_rate_by_resolution: dict[int, float] = field(default_factory=dict)
     """Learning rates at given resolutions."""
     decay_kimg: float = 0.0
@@ -103,11 +103,15 @@ class ScheduleConfig:
     """Over the first this many kimg the discriminator learns alone."""
     generator_ramp_kimg: float = 0.0
     """Over this many kimg after that the generator's learning rate grows from 0 to its own."""
+    generator_rate: float = 1.0
+    """The generator's learning rate as a share of the discriminator's (two time scales: Heusel et
+    al., arXiv 1706.08500): less where the discriminator cannot keep up."""
 
     def __post_init__(self) -> None:
         _check_bounds(self, 0, "total_kimg", "hold_kimg", "learning_rate", above=True)
         _check_bounds(self, 0, "fade_kimg", "decay_kimg", "final_learning_rate")
         _check_bounds(self, 0, "discriminator_kimg", "generator_ramp_kimg")
+        _check_bounds(self, 0, "generator_rate", above=True)
         sizes = [self.batch_size, *self.batch_size_by_resolution.values()]
         _check(min(sizes) > 0, f"batch sizes are {sizes}: each must be at least 1")
         rates = list(self.learning_rate_by_resolution.values())

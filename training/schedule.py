@@ -25,7 +25,7 @@ class Phase:
     """How far labels have grown into themselves: 0: all are the average label, 1: as they are."""
     generator_share: float = 1.0
     """Of the learning rate, what the generator has: 0 while a fresh discriminator catches up with a
-    generator that was there before it, then ever more."""
+    generator that was there before it."""
 
     @property
     def generator_learns(self) -> bool:
@@ -72,7 +72,7 @@ def label_influence_at(kimg: float, config: TrainConfig) -> float:
 
 
 def generator_share_at(kimg: float, config: TrainConfig) -> float:
-    """0 while the discriminator learns alone, then linear to 1.
+    """0 while the discriminator learns alone, then linear to the generator's own share.
 
     Adam's steps are as long whether a gradient means much or little, so a generator at its full
     rate walks away from what it can before a discriminator that is new to it can tell.
@@ -82,7 +82,8 @@ def generator_share_at(kimg: float, config: TrainConfig) -> float:
     if after < 0:
         return 0.0
     ramp = schedule.generator_ramp_kimg
-    return min(max(after / ramp, 0.01), 1.0) if ramp else 1.0
+    grown = min(max(after / ramp, 0.01), 1.0) if ramp else 1.0
+    return grown * schedule.generator_rate
 
 
 def learning_rate_at(kimg: float, resolution: int, config: TrainConfig) -> float:

@@ -207,3 +207,12 @@ def test_the_generator_waits_then_comes_back_step_by_step() -> None:
     assert not phase_at(9_000, config).generator_learns
     assert phase_at(10_000, config).generator_learns  # slowly, but it does
     assert phase_at(0, faces_64()).generator_share == 1
+
+
+def test_the_generator_may_learn_more_slowly_all_along() -> None:
+    schedule = ScheduleConfig(total_kimg=100, generator_ramp_kimg=20, generator_rate=0.5)
+    config = dataclasses.replace(faces_64(), schedule=schedule)
+    shares = [phase_at(kimg * 1000, config).generator_share for kimg in (10, 20, 90)]
+    assert shares == [0.25, 0.5, 0.5]
+    with pytest.raises(ConfigError, match="generator_rate"):
+        ScheduleConfig(total_kimg=100, generator_rate=0)
