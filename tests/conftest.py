@@ -1,10 +1,35 @@
-"""Makes the packages and the shared fakes importable, whichever way pytest is started."""
+"""Makes the packages and the shared fakes importable, whichever way pytest is started; a Valkey."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from running_valkey import RunningValkey
 
 TESTS = Path(__file__).resolve().parent
 
 for folder in (TESTS, TESTS.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+
+@pytest.fixture(scope="session")
+def valkey_process() -> Iterator["RunningValkey"]:
+    """One real server for the whole session, started by whoever needs it first."""
+    from running_valkey import RunningValkey  # tests of training run where no Redis client is
+
+    valkey = RunningValkey()
+    yield valkey
+    valkey.kill()
+
+
+@pytest.fixture
+def valkey(valkey_process: "RunningValkey") -> "RunningValkey":
+    """Running and empty, whatever the test before did to it."""
+    valkey_process.start()
+    valkey_process.inside.flushall()
+    return valkey_process
