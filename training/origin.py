@@ -19,9 +19,13 @@ from training.dataset import Dataset
 from training.errors import ConfigError
 from training.state import TrainingState
 
-ALONE_KIMG, RAMP_KIMG = 60.0, 60.0
+ALONE_KIMG, RAMP_KIMG = 40.0, 200.0
 """Without a critic: how long a fresh discriminator learns alone, until it tells a good generator's
-pictures from real ones, and over how much more the generator comes back to its full rate."""
+pictures from real ones, and over how much more the generator comes back to its full rate: sooner,
+and it walks away from a discriminator that has seen little (docs/flagship.md, run 3)."""
+WARM_KIMG = 10.0
+"""With one: over how much the generator comes back. Adam knows nothing of its gradients yet, and its
+first steps are as long as any."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Origin:
             config.schedule,
             start_resolution=reached,
             discriminator_kimg=0.0 if self.critic else ALONE_KIMG,
-            generator_ramp_kimg=0.0 if self.critic else RAMP_KIMG,
+            generator_ramp_kimg=WARM_KIMG if self.critic else RAMP_KIMG,
         )
         return dataclasses.replace(config, schedule=schedule, average_ramp=0.0)
 
