@@ -1,8 +1,8 @@
 """The only reader and writer of the checkpoint format (docs/checkpoint-format.md).
 
 A checkpoint is a folder: `model.safetensors`, `config.json`, `provenance.json`, `README.md`,
-`samples.png`, and `critic.safetensors` where training may go on from it. It is read strictly and
-written atomically. Knows nothing about training or HTTP.
+`samples.png`, and `critic.safetensors` where training may go on from it or the service choose among
+its faces. It is read strictly and written atomically. Knows nothing about training or HTTP.
 """
 
 import dataclasses
@@ -106,13 +106,17 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     )
 
 
-def load_critic(folder: str | Path) -> Discriminator | None:
-    """The discriminator that a checkpoint carries, if it does. Raises CheckpointError."""
+def load_critic(folder: str | Path, of: Checkpoint | None = None) -> Discriminator | None:
+    """The discriminator that a checkpoint carries, if it does. Raises CheckpointError.
+
+    `of`: the checkpoint that was read from the folder; another's critic is refused then.
+    """
     folder = Path(folder)
     path = folder / CRITIC
     if not path.is_file():
         return None
-    if _read_json(folder / PROVENANCE).get("critic_sha256") != _sha256(path):
+    provenance = _read_json(folder / PROVENANCE) if of is None else of.provenance
+    if provenance.get("critic_sha256") != _sha256(path):
         raise CheckpointError(
             f"{path} is not the file that {PROVENANCE} describes: restore it or export again"
         )

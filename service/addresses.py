@@ -29,6 +29,8 @@ class Meaning:
     etag: str
     headers: RawHeaders
     """Of every answer about the face that is not an error."""
+    pictures: int = 1
+    """What a request for it costs: among how many it was chosen."""
 
 
 Addresses = MutableMapping[tuple[str, bytes, str], Meaning]

@@ -31,6 +31,7 @@ class ModelAnswer(BaseModel):
     metrics: dict[str, Any] = Field(description="Measures of quality, from the model card.")
     engine: str = Field(description="What computes it, and how exactly.")
     tile: int = Field(description="Pictures computed in one step.")
+    critic: bool = Field(description="Whether best_of can be asked of it.")
 
     @classmethod
     def of(cls, spec: ModelSpec, *, tile: int, default: bool) -> "ModelAnswer":
@@ -49,6 +50,7 @@ class ModelAnswer(BaseModel):
             metrics=dict(spec.metrics),
             engine=spec.engine,
             tile=tile,
+            critic=bool(spec.critic),
         )
 
 

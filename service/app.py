@@ -137,6 +137,7 @@ def create_app(
             specs,
             max_items=settings.max_items,
             max_frames=settings.max_frames,
+            max_best_of=settings.max_best_of,
             api_keys=bool(settings.api_keys),
             api_key_required=settings.api_key_required,
         )

@@ -16,6 +16,7 @@ import structlog
 
 from service.batch_runner import BatchRunner, Engine
 from service.errors import DrainingError, NotReadyError, VisageError
+from service.judge import Judge, Judged
 from service.labels import ModelSpec
 from service.request_queue import Entry, RequestQueue
 from service.reservoir import Reservoir
@@ -67,7 +68,10 @@ class Batcher:
         self._reservoir = (
             Reservoir(0, 1, telemetry, lambda: None) if reservoir is None else reservoir
         )
-        self.watchdog = Watchdog(device or Device())
+        self._device = device or Device()
+        self.watchdog = Watchdog(self._device)
+        self.judge: Judge | None = None
+        """Of its pictures, where the checkpoint has a critic; known once it is loaded."""
         self._stalled_after = stalled_after
         self._runner: BatchRunner | None = None
         self._weights_bytes = 0
@@ -178,6 +182,10 @@ class Batcher:
         self._runner = runner
         self._weights_bytes = engine.weights_bytes
         name = engine.spec.name
+        if isinstance(engine, Judged) and engine.critic is not None:
+            self.judge = Judge(engine.critic, self._device, self._telemetry, name)
+            if engine.critic.takes_turns:
+                self._weights_bytes += engine.critic.weights_bytes
         self._telemetry.model_load.labels(name).set(loaded - started)
         self._advance(State.WARMING_UP)
         engine.warm_up()

@@ -16,6 +16,7 @@ from torch import Tensor
 from models import Checkpoint, to_pixels
 from service.batch_runner import Finish
 from service.errors import EngineOutOfMemoryError, NotFiniteError
+from service.judge import Critic
 from service.labels import ModelSpec
 
 WARM_UP_STEPS = 3
@@ -30,6 +31,8 @@ class CudaEngine:
     `precision`: `auto` is bf16 where the device has it, else fp16. Raises ValueError for bf16
     where it has not, and where there is no CUDA device.
     """
+
+    critic: Critic | None = None
 
     def __init__(
         self, checkpoint: Checkpoint, spec: ModelSpec, *, tile: int, precision: str = "auto"

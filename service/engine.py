@@ -4,8 +4,10 @@ These files alone know torch and the models package: this one and the engines'.
 None knows HTTP, PNG or queues.
 """
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,6 +17,10 @@ from service.errors import SettingsError
 from service.labels import Attribute, AttributeSpace, ModelSpec
 from service.torch_engine import DEFAULT_TILE, TorchEngine
 
+if TYPE_CHECKING:
+    from service.cuda_engine import CudaEngine
+    from service.openvino_engine import OpenVinoEngine
+
 
 def load_engine(
     folder: Path,
@@ -23,13 +29,15 @@ def load_engine(
     precision: str = "auto",
     tile: int = DEFAULT_TILE,
     threads: int,
+    critic: bool = True,
 ) -> Engine:
     """The engine of a checkpoint, by `auto` the first there is of `cuda`, `openvino` and `torch`.
 
-    `precision`: auto, fp32 or bf16; `tile` is for `cuda` and `torch`. Which engine it is
-    depends on what is installed and on the machine, never on a measurement: two starts on a busy
-    machine would measure differently, and make other bytes. Raises CheckpointError where the
-    folder is no good, SettingsError where an engine or a precision that is asked for cannot be had.
+    `precision`: auto, fp32 or bf16; `tile` is for `cuda` and `torch`; `critic`: whether to load the
+    checkpoint's critic, where it has one, which judges on the CPU whatever the engine. Which
+    engine it is depends on what is installed and on the machine, never on a measurement: two starts
+    on a busy machine would measure differently, and make other bytes. Raises CheckpointError where
+    the folder is no good, SettingsError where an engine or a precision asked for cannot be had.
     """
     checkpoint = load_checkpoint(folder)
     try:
@@ -38,7 +46,22 @@ def load_engine(
         raise CheckpointError(
             f"checkpoint {folder} cannot be served ({error}): export it with other names"
         ) from error
-    if kind == "cuda" or (kind == "auto" and torch.cuda.is_available()):
+    cuda = kind == "cuda" or (kind == "auto" and torch.cuda.is_available())
+    judging = None
+    if critic and "critic_sha256" in checkpoint.provenance:
+        from service.critic import critic_of  # most checkpoints have none
+
+        judging = critic_of(checkpoint, folder, takes_turns=not cuda)
+        spec = replace(spec, critic=judging.version if judging else "")
+    engine = _engine(checkpoint, spec, "cuda" if cuda else kind, precision, tile, threads)
+    engine.critic = judging
+    return engine
+
+
+def _engine(
+    checkpoint: Checkpoint, spec: ModelSpec, kind: str, precision: str, tile: int, threads: int
+) -> "TorchEngine | OpenVinoEngine | CudaEngine":
+    if kind == "cuda":
         from service.cuda_engine import CudaEngine
 
         try:

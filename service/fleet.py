@@ -24,6 +24,7 @@ from service.errors import (
     SettingsError,
     UnknownModelError,
 )
+from service.judge import Judge
 from service.labels import ModelSpec
 from service.request_queue import RequestQueue
 from service.reservoir import Reservoir
@@ -58,6 +59,11 @@ class Served:
     def tile(self) -> int:
         return self.batcher.tile
 
+    @property
+    def judge(self) -> Judge | None:
+        """Of its pictures, where its spec names a critic."""
+        return self.batcher.judge
+
     @contextmanager
     def hold(self) -> Iterator["Served"]:
         """Keep it going, whatever replaces it, until the block is left."""
@@ -75,7 +81,13 @@ class Served:
 
     def _end_if_unused(self) -> None:
         if self._retired and not self._holders:
-            self.batcher.drain()
+            self.end()
+
+    def end(self) -> None:
+        """Accept nothing more, finish what waits."""
+        self.batcher.drain()
+        if self.judge is not None:
+            self.judge.close()
 
 
 class Fleet:
@@ -244,7 +256,7 @@ class Fleet:
         """Whoever still holds a model: close the queues, so that the threads end."""
         self.drain()
         for served in self._all():
-            served.batcher.drain()
+            served.end()
 
     def _all(self) -> Sequence[Served]:
         return [*self._served.values(), *self._retired]

@@ -7,7 +7,7 @@ seed alone: so a seed is one face.
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -99,6 +99,26 @@ class AttributeSpace:
             for axis, attribute in enumerate(self.attributes)
         }
 
+    def decides(self, given: Mapping[str, str], labels: Mapping[str, str]) -> Callable[[str], bool]:
+        """Whether a seed has exactly the complete `labels` where `given` are asked for.
+
+        For who looks at many seeds: it says no as soon as one attribute is drawn otherwise.
+        """
+        settled: dict[int, int] = {}
+        for axis, attribute in enumerate(self.attributes):
+            if attribute.name in given:
+                settled[axis] = attribute.values.index(given[attribute.name])
+        drawn = []
+        for axis, attribute in enumerate(self.attributes):
+            if axis not in settled:
+                cumulative = self._cumulative(axis, frozenset(settled.items()))
+                settled[axis] = attribute.values.index(labels[attribute.name])
+                drawn.append((attribute.name, cumulative, settled[axis]))
+        return lambda seed: all(
+            bisect_right(cumulative, _uniform(seed, name) * cumulative[-1]) == index
+            for name, cumulative, index in drawn
+        )
+
     def encode(self, labels: Mapping[str, str]) -> NDArray[np.float32]:
         """A complete set of labels → y_L: the attributes' one-hots in a row."""
         y_L = np.zeros(self.label_dim, np.float32)
@@ -154,6 +174,8 @@ class ModelSpec:
     """Measures of image quality, as the checkpoint states them."""
     engine: str = ""
     """What computes it, e.g. "torch cpu float32"."""
+    critic: str = ""
+    """What judges its pictures, and how exactly; empty: its checkpoint has no critic."""
 
     @property
     def identity(self) -> str:

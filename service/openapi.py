@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.answers import ProblemAnswer
+from service.choice_params import BEST_OF
 from service.labels import MAX_NUMBER, Attribute, ModelSpec
 from service.many_params import narrowed
 from service.params import ALIASES, FORMATS, MAX_SEED_LENGTH, MAX_SIZE, MIN_SIZE
@@ -70,6 +71,13 @@ MODEL_PARAMETER = query_parameter(
 SEED_PARAMETER = query_parameter(
     "seed", "An integer 0…2^64−1 or any other text; default: a random one.", _SEED_SCHEMA
 )
+BEST_OF_PARAMETER = query_parameter(
+    BEST_OF,
+    "Among how many faces with the same labels the model's critic picks the best; default: 1. "
+    "Only for a model that has one.",
+    {"type": "integer", "minimum": 1},
+)
+"""Left out where no loaded model has a critic."""
 DIRECT_PARAMETER = query_parameter(
     "direct", "1: the bytes of the face instead of the way to it.", {"enum": ["0", "1"]}
 )
@@ -157,6 +165,7 @@ def openapi_document(
     *,
     max_items: int,
     max_frames: int,
+    max_best_of: int = 1,
     api_keys: bool = False,
     api_key_required: bool = False,
 ) -> dict[str, Any]:
@@ -174,6 +183,8 @@ def openapi_document(
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     attributes = {name: _values_schema(found) for name, found in _attributes(specs).items()}
+    limits = {"frames": max_frames, BEST_OF: max_best_of}
+    left_out = () if any(spec.critic for spec in specs) else (BEST_OF,)
     for operations in document["paths"].values():
         for operation in operations.values():
             # FastAPI promises a 422 of its own for every parameter; ours stand where they occur.
@@ -181,7 +192,9 @@ def openapi_document(
                 del operation["responses"]["422"]
             prefixes = operation.pop(PICTURE, ())
             operation["parameters"] = [
-                _limited(parameter, max_frames) for parameter in operation.get("parameters", [])
+                _limited(parameter, limits)
+                for parameter in operation.get("parameters", [])
+                if parameter["name"] not in left_out
             ] + [
                 query_parameter(prefix + name, _about(schema, prefix), schema)
                 for prefix in prefixes
@@ -226,11 +239,11 @@ def _attributes(specs: Sequence[ModelSpec]) -> dict[str, list[Attribute]]:
     return found
 
 
-def _limited(parameter: Mapping[str, Any], max_frames: int) -> dict[str, Any]:
-    """The parameter, with the settings' limit where it is about frames."""
-    if parameter["name"] != "frames":
+def _limited(parameter: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
+    """The parameter, with the settings' limit where they have one for it."""
+    if parameter["name"] not in limits:
         return dict(parameter)
-    return {**parameter, "schema": {**parameter["schema"], "maximum": max_frames}}
+    return {**parameter, "schema": {**parameter["schema"], "maximum": limits[parameter["name"]]}}
 
 
 def _values_schema(attributes: Sequence[Attribute]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models import Checkpoint
 from service.batch_runner import Finish
 from service.errors import EngineOutOfMemoryError, NotFiniteError
+from service.judge import Critic
 from service.labels import ModelSpec
 
 # At its import openvino tells its makers over the network; without this module it does not.
@@ -35,6 +36,8 @@ class OpenVinoEngine:
     `precision`: `auto` is bf16 where the CPU multiplies that natively, else fp32. Raises
     ValueError for bf16 where it does not.
     """
+
+    critic: Critic | None = None
 
     def __init__(
         self, checkpoint: Checkpoint, spec: ModelSpec, *, threads: int, precision: str = "auto"

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Protocol
 from urllib.parse import quote
 
+from service.choice_params import BEST_OF, BestOf
 from service.errors import InvalidParameter, InvalidParametersError, NotAcceptableError
 
 MAX_SEED_LENGTH = 128
@@ -28,7 +29,7 @@ ALIASES: Mapping[str, str] = {"jpg": "jpeg"}
 """Other names of formats."""
 PICTURE_PARAMETERS = ("seed", "size", "format", "model")
 """What every picture can be asked by, beside the attributes."""
-RESERVED = (*PICTURE_PARAMETERS, "direct", "from", "to", "frames")
+RESERVED = (*PICTURE_PARAMETERS, BEST_OF, "direct", "from", "to", "frames")
 """Parameter names of some route, which no attribute may have."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,19}")
@@ -104,6 +105,8 @@ class FaceParams:
     model: str | None
     seeded: bool
     """Whether the client chose the seed."""
+    best_of: int = 1
+    """Among how many faces the best is picked."""
 
 
 def split_extension(name: str) -> tuple[str, str | None]:
@@ -123,16 +126,17 @@ def parse_face(
     extension: str | None = None,
     accept: str | None = None,
     prefer: str | None = None,
+    best_of: BestOf | None = None,
 ) -> FaceParams:
     """The canonical request, or InvalidParametersError naming everything wrong with it.
 
     `seed` is the one in the path, None where the route has none; then the query may give one,
     and without either it is random. The format is that of the query, the extension or the
     Accept header, in that order, the last giving way to `prefer` where it takes that at all;
-    NotAcceptableError where it is none of ours.
+    NotAcceptableError where it is none of ours. `best_of`: None where there is no such parameter.
     """
     problems: list[InvalidParameter] = []
-    texts = _named_once(query, attributes, problems)
+    texts = _named_once(query, attributes, problems, best_of)
     if seed is not None and "seed" in texts:
         problems.append(
             InvalidParameter("seed", "The address already names the seed: leave seed= away.")
@@ -149,16 +153,22 @@ def parse_face(
                 given[name] = value
             else:
                 problems.append(value)
+    count = best_of.parse(texts[BEST_OF]) if best_of and BEST_OF in texts else 1
     format_ = _canonical(texts["format"]) if "format" in texts else None
     if format_ is not None and format_ not in FORMATS:
         allowed = ", ".join(FORMATS)
         detail = f"format={texts['format']} is not made here; allowed: {allowed}."
         problems.append(InvalidParameter("format", detail, tuple(FORMATS)))
-    problems += [p for p in (parsed, size) if isinstance(p, InvalidParameter)]
-    if problems or isinstance(parsed, InvalidParameter) or isinstance(size, InvalidParameter):
+    problems += [p for p in (parsed, size, count) if isinstance(p, InvalidParameter)]
+    if (
+        problems
+        or isinstance(parsed, InvalidParameter)
+        or isinstance(size, InvalidParameter)
+        or isinstance(count, InvalidParameter)
+    ):
         raise InvalidParametersError(problems)
     format_ = _negotiate(format_ or extension, accept, prefer)
-    return FaceParams(parsed, given, size, format_, texts.get("model"), seeded)
+    return FaceParams(parsed, given, size, format_, texts.get("model"), seeded, count)
 
 
 def face_key(
@@ -174,13 +184,19 @@ def face_key(
 
 
 def _named_once(
-    query: Sequence[tuple[str, str]], attributes: AttributeParser, problems: list[InvalidParameter]
+    query: Sequence[tuple[str, str]],
+    attributes: AttributeParser,
+    problems: list[InvalidParameter],
+    best_of: BestOf | None,
 ) -> dict[str, str]:
     """Parameters by their canonical names; unknown and doubled ones become problems."""
-    allowed = (*attributes.names, *PICTURE_PARAMETERS)
     if not query:
         return {}
+    allowed = (*attributes.names, *PICTURE_PARAMETERS)
     canonical = {name.casefold(): name for name in allowed}
+    if best_of is not None:  # it says itself why it cannot be had
+        canonical[BEST_OF] = BEST_OF
+        allowed += (BEST_OF,) if best_of.offered else ()
     texts: dict[str, str] = {}
     for raw, text in query:
         name = canonical.get(raw.casefold())

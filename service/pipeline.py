@@ -121,28 +121,47 @@ class Pipeline:
         """Names the bytes of `key`; weakly where a signature puts the time into them."""
         return f'"{key}"' if self._signer is None else f'W/"{key}"'
 
-    async def picture(self, face: Face, served: Served) -> Picture:
+    @property
+    def deadline(self) -> float:
+        """Seconds a picture may take."""
+        return self._deadline
+
+    async def picture(
+        self, face: Face, served: Served, image_HWC: NDArray[np.uint8] | None = None
+    ) -> Picture:
         """The bytes of a seeded face: stored, in the making for somebody else, or made now.
 
+        `image_HWC`: what the engine made of it, where somebody has that already.
         Raises QueueFullError, DeadlineError, InferenceError, NotReadyError or DrainingError.
         Cancelling it takes the request out of the queue, unless others wait for the same face.
         """
-        if self._cache.must_make(self._stored_as(face.key)):
-            served.queue.check(self._deadline)
+        if image_HWC is None:
+            self.check_room(face.key, served)
         seconds: dict[str, float] = {}
 
         async def make() -> bytes:
+            if image_HWC is not None:
+                return await self.encoded(face, image_HWC, seconds)
             with served.hold():  # whoever waits for this may have come by another lease
                 z_Z = latent(face.seed, face.spec.latent_dim)
                 inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
-                return await self._encoded(face, inferred.image, seconds, inferred)
+                return await self.encoded(face, inferred.image, seconds, inferred)
 
         return await self.stored(face.key, make, seconds)
 
     def at_hand(self, face: Face) -> Picture | None:
         """The picture of a seeded face, where this process has made it before."""
-        content = self._cache.get(self._stored_as(face.key))
+        content = self.known(face.key)
         return None if content is None else Picture(content, "hit")
+
+    def known(self, key: str) -> bytes | None:
+        """What `key` names, where this process has it."""
+        return self._cache.get(self._stored_as(key))
+
+    def check_room(self, key: str, served: Served, pictures: int = 1) -> None:
+        """QueueFullError or DrainingError where `key` asks for so many, and they have no room."""
+        if self._cache.must_make(self._stored_as(key)):
+            served.queue.check(self._deadline, pictures)
 
     async def stored(
         self, key: str, make: Callable[[], Awaitable[bytes]], seconds: Mapping[str, float]
@@ -163,17 +182,17 @@ class Pipeline:
         face = complete(params, served)
         if ready is not None and ready.image_HWC is not None:
             face = Face(face.spec, ready.seed, ready.labels, face.size, face.format)
-            content = await self._encoded(face, ready.image_HWC, seconds)
+            content = await self.encoded(face, ready.image_HWC, seconds)
             return face, Picture(content, "hit", seconds)
         z_Z = latent(face.seed, face.spec.latent_dim)
         inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
-        content = await self._encoded(face, inferred.image, seconds, inferred)
+        content = await self.encoded(face, inferred.image, seconds, inferred)
         return face, Picture(content, "miss", seconds)
 
     async def unstored(self, face: Face, served: Served, z_Z: NDArray[np.float32]) -> bytes:
         """The bytes of a face by its latent, which nobody can ask for again; raises as above."""
         inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
-        return await self._encoded(face, inferred.image, {}, inferred)
+        return await self.encoded(face, inferred.image, {}, inferred)
 
     async def assembled(self, make: Callable[[], bytes], media_type: str) -> bytes:
         """The sheet or animation that `make` encodes, off the event loop, and signed as faces are.
@@ -200,13 +219,14 @@ class Pipeline:
             deadline = time.monotonic() + self._deadline
         return await served.queue.submit(z_Z, y_L, deadline=deadline)
 
-    async def _encoded(
+    async def encoded(
         self,
         face: Face,
         image_HWC: NDArray[np.uint8],
         seconds: dict[str, float],
         inferred: Inferred | None = None,
     ) -> bytes:
+        """The bytes of a face whose image is there; fills `seconds`."""
         if inferred is not None:
             seconds["queue"] = inferred.queue_seconds
             seconds["inference"] = inferred.inference_seconds

@@ -152,8 +152,8 @@ class RequestQueue:
             self._entries.clear()
         settle(waiting, lambda entry: entry.future.set_exception(refusal()))
 
-    def check(self, patience: float) -> None:
-        """Raise what `submit` would for a request that may take `patience` seconds.
+    def check(self, patience: float, pictures: int = 1) -> None:
+        """Raise what `submit` would for a request of so many that may take `patience` seconds.
 
         It spares whoever is refused anyway the work before `submit`, and the engine's thread the
         wait for it; room now is no promise.
@@ -164,18 +164,23 @@ class RequestQueue:
                 self._telemetry.requests_rejected.labels(reason="draining").inc()
             raise refusal
         waiting = len(self._entries)
-        seconds = waiting * self._seconds_per_entry
-        if waiting >= self.capacity:
+        # More than fit at once come one after the other, as far as there is room.
+        further = min(pictures, self.capacity) - 1
+        seconds = (waiting + further) * self._seconds_per_entry
+        if waiting + further >= self.capacity:
             self._telemetry.requests_rejected.labels(reason="queue_full").inc()
+            full = f"{self.capacity} requests are waiting already, which is as many as may"
+            if further:
+                full = f"{waiting} of {self.capacity} places are taken, and {pictures} are needed"
             raise QueueFullError(
-                f"{self.capacity} requests are waiting already, which is as many as may; "
-                "try again in a moment.",
+                f"{full}; try again in a moment.",
                 retry_after=max(1, math.ceil(seconds / 2)),
             )
         if seconds > WAITING_SHARE * patience:
             self._telemetry.requests_rejected.labels(reason="deadline").inc()
             raise QueueFullError(
-                f"{waiting} requests are waiting already, which will take {seconds:.1f} seconds, "
+                f"{waiting} requests are waiting already, which will take {seconds:.1f} seconds"
+                f"{f' with {pictures} more' if further else ''}, "
                 "too long to be sure of an answer in time; try again later.",
                 retry_after=max(1, math.ceil(seconds / 2)),
             )

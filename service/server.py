@@ -169,6 +169,7 @@ def engine_loader(settings: Settings) -> Callable[[Path], Engine]:
             precision=settings.precision,
             tile=settings.tile,
             threads=settings.inference_threads,
+            critic=settings.max_best_of > 1,
         )
 
     return load_engine

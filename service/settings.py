@@ -101,6 +101,12 @@ class Settings(BaseSettings):
         64, ge=1, le=10_000, description="Pictures one POST may ask for; more are refused with 413."
     )
     max_frames: int = Field(120, ge=2, le=1000, description="Frames of a morph, at most.")
+    max_best_of: int = Field(
+        8,
+        ge=1,
+        le=64,
+        description="Faces among which a model's critic picks the best, at most; 1: it never does.",
+    )
     max_body_bytes: int = Field(
         8 * 2**20, ge=1024, le=2**30, description="Bytes of a request body, at most."
     )

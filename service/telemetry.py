@@ -98,6 +98,13 @@ class Telemetry:
             buckets=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
         )
         self.inference = histogram("inference_seconds", "One batch in the engine.", "model")
+        self.choices = counter(
+            "choices_total", "Times the critic chose among several pictures.", "model"
+        )
+        self.candidates = counter(
+            "candidates_total", "Pictures that the critic chose among.", "model"
+        )
+        self.critic = histogram("critic_seconds", "One picture at the critic.", "model")
         self.encode = histogram(
             "encode_seconds", "One picture in the encoder.", "format", buckets=SHORT_SECONDS
         )

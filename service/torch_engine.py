@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models import Checkpoint, to_pixels
 from service.errors import EngineOutOfMemoryError, NotFiniteError
+from service.judge import Critic
 from service.labels import ModelSpec
 
 DEFAULT_TILE = 8
@@ -22,6 +23,8 @@ WARM_UP_STEPS = 2
 
 class TorchEngine:
     """The folded generator of one checkpoint, channels_last. `spec.engine` is filled in here."""
+
+    critic: Critic | None = None
 
     def __init__(
         self, checkpoint: Checkpoint, spec: ModelSpec, *, tile: int = DEFAULT_TILE, threads: int

@@ -7,12 +7,20 @@ import torch
 from PIL import Image
 from tiny_models import ATTRIBUTES, JOINT_PRIOR, tiny_generator
 
-from models import Generator, GeneratorConfig, save_checkpoint
+from models import Discriminator, Generator, GeneratorConfig, save_checkpoint
 
 
 def write_tiny(folder: Path) -> Path:
     """16 px: the engine takes next to no time."""
     return _write(folder, tiny_generator())
+
+
+def write_judged(folder: Path, *, seed: int = 0) -> Path:
+    """The same, with a critic of random weights, which likes some pictures better than others."""
+    generator = tiny_generator()
+    torch.manual_seed(seed)
+    critic = Discriminator(generator.config)
+    return _write(folder, generator, critic)
 
 
 def write_slow(folder: Path, *, channels: int = 64) -> Path:
@@ -25,7 +33,7 @@ def write_slow(folder: Path, *, channels: int = 64) -> Path:
     return _write(folder, Generator(config).eval().requires_grad_(False))
 
 
-def _write(folder: Path, generator: Generator) -> Path:
+def _write(folder: Path, generator: Generator, critic: Discriminator | None = None) -> Path:
     samples = io.BytesIO()
     Image.new("RGB", (16, 16)).save(samples, "PNG")
     save_checkpoint(
@@ -36,5 +44,6 @@ def _write(folder: Path, generator: Generator) -> Path:
         provenance={"licence": "CC0-1.0"},
         readme="# random weights",
         samples_png=samples.getvalue(),
+        critic=critic,
     )
     return folder

@@ -4,7 +4,9 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 
-from service.addresses import LONGEST_ACCEPT, Meaning, raw_headers
+from service.addresses import LONGEST_ACCEPT, Meaning, RawHeaders, raw_headers
+from service.choice import best, best_fresh, candidates, remembered
+from service.choice_params import BestOf, pictures_wanted
 from service.errors import InvalidParameter, InvalidParametersError
 from service.exchange import (
     FOREVER,
@@ -20,6 +22,7 @@ from service.exchange import (
 )
 from service.fleet import Served
 from service.openapi import (
+    BEST_OF_PARAMETER,
     DIRECT_PARAMETER,
     FACE_RESPONSE,
     FORMAT_PARAMETER,
@@ -31,11 +34,12 @@ from service.openapi import (
     problems,
 )
 from service.params import FaceParams, Seed, parse_face, split_extension
-from service.pipeline import complete
+from service.pipeline import Face, Picture, complete
+from service.settings import Settings
 
 router = APIRouter(tags=["faces"])
 
-_PICTURE_PARAMETERS = [SIZE_PARAMETER, FORMAT_PARAMETER, MODEL_PARAMETER]
+_PICTURE_PARAMETERS = [SIZE_PARAMETER, FORMAT_PARAMETER, MODEL_PARAMETER, BEST_OF_PARAMETER]
 _PROBLEMS = problems(401, 404, 406, 414, 422, 429, 500, 503, 504)
 
 
@@ -48,8 +52,9 @@ _PROBLEMS = problems(401, 404, 406, 414, 422, 429, 500, 503, 504)
 )
 async def image(request: Request) -> Response:
     """Never the same twice, unless `seed` asks for it; never stored. PNG unless asked otherwise."""
-    await admit(request)
-    return await _new_face(request)
+    query = _query(request)
+    await admit(request, _cost(request, query))
+    return await _new_face(request, query)
 
 
 @router.get(
@@ -68,11 +73,12 @@ async def image(request: Request) -> Response:
 )
 async def random_face(request: Request) -> Response:
     """A redirect to a seed nobody has seen; with `direct=1` its bytes, as /image has them."""
-    await admit(request)
     query = _query(request)
-    direct = _direct([text for name, text in query if name.casefold() == "direct"])
+    direct = [text for name, text in query if name.casefold() == "direct"]
+    # The way to a face costs as much as a face, however many it is to be chosen among.
+    await admit(request, _cost(request, query) if direct == ["1"] else 1)
     rest = [(name, text) for name, text in query if name.casefold() != "direct"]
-    if direct:
+    if _direct(direct):
         return await _new_face(request, rest)
     with lease(request, _model(rest)) as served:
         _parse(request, served, rest, seed=None)
@@ -100,19 +106,30 @@ async def random_face(request: Request) -> Response:
 )
 async def seeded_face(request: Request) -> Response:
     """One seed, one face: cacheable for ever, and 304 before any work."""
-    await admit(request)
     state = state_of(request)
     pipeline, addresses = state["pipeline"], state["addresses"]
     scope, headers = request.scope, request.headers
     accept = headers.get("accept", "")
     address = (scope["path"], scope["query_string"], accept)
     meaning = addresses.get(address) if len(accept) <= LONGEST_ACCEPT else None
-    model = _model(_query(request)) if meaning is None else meaning.model
+    if meaning is None:
+        query = _query(request)
+        model, cost = _model(query), _cost(request, query)
+    else:
+        model, cost = meaning.model, 1 if is_head(request) else meaning.pictures
+    await admit(request, cost)
     with lease(request, model) as served:
+        picture = None
         if meaning is None or meaning.face.spec is not served.spec:
-            meaning = _read(request, served, model)
+            seed, extension = split_extension(request.path_params["seed"])
+            params = _parse(request, served, _query(request), seed=seed, extension=extension)
+            face, picture = await _face(request, served, params)
+            meaning = _meaning(request, face or complete(params, served), params, extension)
+            if face is None:
+                return RawResponse(_unchosen(meaning.headers))
         known = matches(headers.get("if-none-match"), meaning.etag)
-        picture = None if known or is_head(request) else pipeline.at_hand(meaning.face)
+        if picture is None and not known and not is_head(request):
+            picture = pipeline.at_hand(meaning.face)
         if (known or picture is not None) and len(accept) <= LONGEST_ACCEPT:
             addresses[address] = meaning
         if known:
@@ -124,28 +141,46 @@ async def seeded_face(request: Request) -> Response:
         return RawResponse(meaning.headers + work_headers(picture), picture.content)
 
 
-def _read(request: Request, served: Served, model: str | None) -> Meaning:
-    """What the address of a seeded face means, in the terms of the model it names."""
-    seed, extension = split_extension(request.path_params["seed"])
-    query = _query(request)
-    params = _parse(request, served, query, seed=seed, extension=extension)
+async def _face(
+    request: Request, served: Served, params: FaceParams
+) -> tuple[Face | None, Picture | None]:
+    """The seeded face that is meant, with its picture where choosing it has made that.
+
+    None where it has yet to be chosen and only headers are wanted.
+    """
     face = complete(params, served)
+    if params.best_of == 1:
+        return face, None
+    pipeline = state_of(request)["pipeline"]
+    faces = candidates(face, params.given, params.best_of)
+    chosen = remembered(faces, pipeline)
+    if chosen is not None or is_head(request):
+        return chosen, None
+    return await while_connected(request, best(faces, served, pipeline))
+
+
+def _meaning(request: Request, face: Face, params: FaceParams, extension: str | None) -> Meaning:
+    """What the address of a seeded face means, in the terms of the model it names."""
     etag = state_of(request)["pipeline"].etag(face.key)
     headers = face_headers(face) + raw_headers({"ETag": etag, "Cache-Control": FOREVER})
     if extension is None:
         headers += raw_headers({"Vary": "Accept"})
-    return Meaning(model, face, etag, headers)
+    return Meaning(params.model, face, etag, headers, params.best_of)
 
 
-async def _new_face(request: Request, query: list[tuple[str, str]] | None = None) -> Response:
-    query = _query(request) if query is None else query
+async def _new_face(request: Request, query: list[tuple[str, str]]) -> Response:
     pipeline = state_of(request)["pipeline"]
     with lease(request, _model(query)) as served:
         params = _parse(request, served, query, seed=None, prefer="png")
         face = complete(params, served)
         if is_head(request):
-            return RawResponse(face_headers(face) + _UNSTORED)
-        if params.seeded:
+            headers = face_headers(face) + _UNSTORED
+            return RawResponse(headers if params.best_of == 1 else _unchosen(headers))
+        if params.best_of > 1:
+            choose = best if params.seeded else best_fresh
+            faces = candidates(face, params.given, params.best_of)
+            face, picture = await while_connected(request, choose(faces, served, pipeline))
+        elif params.seeded:
             picture = await while_connected(request, pipeline.picture(face, served))
         else:
             face, picture = await while_connected(request, pipeline.fresh(params, served))
@@ -153,6 +188,12 @@ async def _new_face(request: Request, query: list[tuple[str, str]] | None = None
         return RawResponse(headers, picture.content)
 
 
+def _unchosen(headers: RawHeaders) -> RawHeaders:
+    """Those of `headers` that do not depend on which of the candidates is the best."""
+    return [(name, value) for name, value in headers if name not in _OF_THE_CHOSEN]
+
+
+_OF_THE_CHOSEN = (b"x-seed", b"etag", b"content-disposition")
 _UNSTORED = raw_headers({"Cache-Control": "no-store", "Vary": "Accept"})
 
 
@@ -172,7 +213,19 @@ def _parse(
         extension=extension,
         accept=request.headers.get("accept"),
         prefer=prefer,
+        best_of=BestOf(_settings(request).max_best_of, bool(served.spec.critic)),
     )
+
+
+def _cost(request: Request, query: list[tuple[str, str]]) -> int:
+    """Pictures that a request for a face asks for; HEAD asks for none and costs one."""
+    if not query or is_head(request):
+        return 1
+    return pictures_wanted(query, _settings(request).max_best_of)
+
+
+def _settings(request: Request) -> Settings:
+    return state_of(request)["settings"]
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from fuzz.parsers import Parser
 from PIL import Image
 
 from service.animation import animate
+from service.choice_params import BestOf
 from service.clients import Clients
 from service.encoder import encode
 from service.errors import InvalidParametersError, VisageError
@@ -98,10 +99,16 @@ def read_address(data: bytes) -> object:
     seed, extension = split_extension(path.decode("utf-8", "replace"))
     try:
         params = parse_face(
-            _query(query), SPACE, seed=seed, extension=extension, accept=accept.decode("latin-1")
+            _query(query),
+            SPACE,
+            seed=seed,
+            extension=extension,
+            accept=accept.decode("latin-1"),
+            best_of=BestOf(8, critic=True),
         )
     except InvalidParametersError as error:
         return error.problem()
+    assert 1 <= params.best_of <= 8
     labels = SPACE.complete(params.given, params.seed.root.text)
     header = disposition(f"face-{params.seed}", params.format)
     assert header.isascii()

@@ -179,6 +179,7 @@ async def test_models_say_what_is_loaded(client):
         "metrics": {"swd": 5.4},
         "engine": "fake",
         "tile": 4,
+        "critic": False,
     }
 
 
