@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     )
     max_frames: int = Field(120, ge=2, le=1000, description="Frames of a morph, at most.")
     max_best_of: int = Field(
-        8,
+        1,
         ge=1,
         le=64,
         description="Faces among which a model's critic picks the best, at most; 1: it never does.",

@@ -24,8 +24,8 @@ ALONE_KIMG, RAMP_KIMG = 40.0, 200.0
 pictures from real ones, and over how much more the generator comes back to its full rate: sooner,
 and it walks away from a discriminator that has seen little (docs/flagship.md, run 3)."""
 WARM_KIMG = 10.0
-"""With one: over how much the generator comes back. Adam knows nothing of its gradients yet, and its
-first steps are as long as any."""
+"""With one: over how much the generator comes back. Adam knows nothing of its gradients yet, and
+its first steps are as long as any."""
 
 
 @dataclass(frozen=True)

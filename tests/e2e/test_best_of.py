@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory, folder) -> Iterator[httpx.Client]:
     with server_factory(tmp_path_factory.mktemp("judged"), folder) as start:
-        yield start().wait_ready().client
+        yield start(max_best_of=8).wait_ready().client
 
 
 def test_the_winner_is_the_one_that_the_discriminator_scores_highest(client, folder):

@@ -38,7 +38,7 @@ def judged_engine() -> JudgedEngine:
 
 @pytest.fixture
 async def judged():
-    async with serve(judged_engine) as client:
+    async with serve(judged_engine, max_best_of=8) as client:
         yield client
 
 
@@ -132,7 +132,7 @@ async def test_who_has_the_bytes_is_told_so(judged, path):
 
 
 async def test_a_server_that_has_chosen_nothing_yet_chooses_before_it_says_304(judged):
-    async with serve(judged_engine) as elsewhere:
+    async with serve(judged_engine, max_best_of=8) as elsewhere:
         etag = (await elsewhere.get("/v1/faces/7.png?best_of=4")).headers["ETag"]
     answer = await judged.get("/v1/faces/7.png?best_of=4", headers={"If-None-Match": etag})
     assert answer.status_code == 304
@@ -156,7 +156,7 @@ async def test_head_says_what_is_known_without_choosing(judged):
 async def test_who_asks_for_the_same_choice_at_once_shares_it():
     gate = Gate()
     engine = JudgedEngine(before_batch=gate)
-    async with serve(lambda: engine) as client:
+    async with serve(lambda: engine, max_best_of=8) as client:
         tasks = [asyncio.create_task(client.get("/v1/faces/7.png?best_of=4")) for _ in range(5)]
         await asyncio.to_thread(gate.arrived.wait, 20)
         await eventually(lambda: sample_of(client)("visage_requests_in_flight") == 5)
@@ -168,7 +168,7 @@ async def test_who_asks_for_the_same_choice_at_once_shares_it():
 
 
 async def test_without_a_cache_it_is_the_same_each_time():
-    async with serve(judged_engine, cache_bytes=0) as client:
+    async with serve(judged_engine, cache_bytes=0, max_best_of=8) as client:
         answers = [await client.get("/v1/faces/7.png?best_of=4") for _ in range(2)]
     assert answers[0].content == answers[1].content
     assert [a.headers["X-Cache"] for a in answers] == ["miss", "miss"]
@@ -192,11 +192,12 @@ async def test_one_is_as_without_it_even_where_there_is_no_critic(client):
 @pytest.mark.parametrize(
     "path", ["/image?", "/v1/faces/7.png?", "/v1/faces/random?", "/v1/faces/random?direct=1&"]
 )
-async def test_without_a_critic_it_is_refused_with_the_remedy(client, path):
-    body = problem(await client.get(f"{path}best_of=4"), 422, "invalid-parameters")
-    assert body["errors"][0]["parameter"] == "best_of"
-    assert "export --critic" in body["detail"]
-    both = problem(await client.get(f"{path}best_of=4&gendre=x"), 422, "invalid-parameters")
+async def test_without_a_critic_it_is_refused_with_the_remedy(path):
+    async with serve(max_best_of=8) as client:
+        body = problem(await client.get(f"{path}best_of=4"), 422, "invalid-parameters")
+        assert body["errors"][0]["parameter"] == "best_of"
+        assert "export --critic" in body["detail"]
+        both = problem(await client.get(f"{path}best_of=4&gendre=x"), 422, "invalid-parameters")
     assert {error["parameter"] for error in both["errors"]} == {"best_of", "gendre"}
     assert "best_of" not in both["errors"][0].get("allowed", [])
 
@@ -220,13 +221,13 @@ async def test_the_limit_is_a_setting_and_one_turns_it_off():
     async with serve(judged_engine, max_best_of=2) as client:
         assert (await client.get("/image?best_of=2")).status_code == 200
         assert (await client.get("/image?best_of=3")).status_code == 422
-    async with serve(judged_engine, max_best_of=1) as client:
+    async with serve(judged_engine) as client:  # off is what it is by default
         body = problem(await client.get("/image?best_of=2"), 422, "invalid-parameters")
         assert "VISAGE_MAX_BEST_OF" in body["detail"]
 
 
 async def test_a_request_costs_its_candidates():
-    async with serve(judged_engine, rate_limit="10/hour") as client:
+    async with serve(judged_engine, rate_limit="10/hour", max_best_of=8) as client:
 
         async def left(answer) -> int:
             assert answer.status_code in (200, 302), answer.text
@@ -238,14 +239,14 @@ async def test_a_request_costs_its_candidates():
         assert await left(await client.get("/v1/faces/7.png?best_of=2")) == 2
         assert await left(await client.get("/v1/faces/7.png?best_of=2")) == 0
         assert (await client.get("/v1/faces/7.png?best_of=2")).status_code == 429
-    async with serve(judged_engine, rate_limit="3/hour") as client:
+    async with serve(judged_engine, rate_limit="3/hour", max_best_of=8) as client:
         assert (await client.get("/image?best_of=4")).status_code == 413
 
 
 async def test_what_has_no_room_is_refused_before_any_work():
     gate = Gate()
     engine = JudgedEngine(tile=1, before_batch=gate)
-    async with serve(lambda: engine, queue_capacity=4) as client:
+    async with serve(lambda: engine, queue_capacity=4, max_best_of=8) as client:
         waiting = [asyncio.create_task(client.get("/v1/faces/1.png"))]
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting.append(asyncio.create_task(client.get("/v1/faces/2.png")))
