@@ -70,11 +70,11 @@ def _origin(origin: Mapping[str, Any] | None) -> list[str]:
     if origin is None:
         return []
     images = origin["images_seen"]
-    seen = f", which had seen {images / 1000:,.0f} thousand images" if images else ""
-    critic = "and discriminator" if origin["critic"] else "and a fresh discriminator"
+    seen = f", which had seen {images / 1000:,.0f} thousand images," if images else ""
+    beside = "with its discriminator" if origin["critic"] else "beside a fresh discriminator"
     return [
-        f"- Begun with the generator of `{origin['name']}@{origin['weights_sha256'][:12]}` "
-        f"{critic}{seen}"
+        f"- Begun with the generator of `{origin['name']}@{origin['weights_sha256'][:12]}`{seen} "
+        f"{beside}"
     ]
 
 
