@@ -10,7 +10,7 @@ from PIL import Image
 from running_prometheus import prometheus
 from running_server import REPOSITORY, server_factory
 from running_valkey import RunningValkey
-from tiny_checkpoints import write_tiny
+from tiny_checkpoints import write_judged
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +27,8 @@ def drawer():
 def use(client: httpx.Client, seeds: count) -> None:
     """Faces of every kind, so that every stage has something to count."""
     seed = next(seeds)
-    for target in ("/image", "/v1/faces/1.png", f"/v1/faces/{seed}.png", f"/v1/faces/{seed}.webp"):
+    face = f"/v1/faces/{seed}"
+    for target in ("/image", "/v1/faces/1.png", f"{face}.png", f"{face}.webp", f"{face}?best_of=2"):
         assert client.get(target).status_code == 200
 
 
@@ -35,9 +36,10 @@ def test_no_panel_stays_empty_and_a_server_that_goes_is_missed(tmp_path):
     valkey = RunningValkey()
     try:
         with (
-            server_factory(tmp_path, write_tiny(tmp_path / "tiny-16")) as start,
+            server_factory(tmp_path, write_judged(tmp_path / "judged-16")) as start,
             prometheus(
-                tmp_path / "prometheus", (server := start(redis_url=valkey.url).wait_ready()).url
+                tmp_path / "prometheus",
+                (server := start(redis_url=valkey.url, max_best_of=2).wait_ready()).url,
             ) as watching,
         ):
             seeds = count()
