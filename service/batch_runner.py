@@ -10,6 +10,7 @@ that only those fail that do so by themselves.
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -19,13 +20,10 @@ from numpy.typing import NDArray
 
 from service.errors import EngineOutOfMemoryError, InferenceError, NotFiniteError
 from service.labels import ModelSpec
-from service.request_queue import Entry, Inferred, RequestQueue, settle
+from service.request_queue import Entry, Inferred, RequestQueue, pace_after, settle
 from service.reservoir import Reservoir
 from service.telemetry import Telemetry
 from service.watchdog import Watchdog
-
-PACE_MEMORY = 0.8
-"""Weight of the past in the average seconds per picture."""
 
 log = structlog.get_logger("service.batch_runner")
 
@@ -72,6 +70,32 @@ class Overlapping(Protocol):
 
         What was begun first is finished first, and nothing else is asked of the engine meanwhile.
         """
+
+
+def in_tiles(
+    begin: Callable[[NDArray[np.float32], NDArray[np.float32]], Finish],
+    tile: int,
+    z_BZ: NDArray[np.float32],
+    y_BL: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    """image_BHWC for any B ≥ 1, by an `Overlapping.begin`; raises what that raises.
+
+    Nothing is under way when it returns or raises.
+    """
+    under_way: deque[Finish] = deque()
+    parts = []
+    try:
+        for start in range(0, len(z_BZ), tile):
+            rows = slice(start, start + tile)
+            under_way.append(begin(z_BZ[rows], y_BL[rows]))
+            if len(under_way) > 1:
+                parts.append(under_way.popleft()())
+        parts.append(under_way.popleft()())
+    finally:
+        for finish in under_way:
+            with suppress(Exception):  # the first failure is the one that is told
+                finish()
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True)
@@ -215,7 +239,7 @@ class BatchRunner:
         # A short batch takes as long as a full one, and other models on the device have their turn.
         pace = (now - self._free_since) / max(self.tile, len(run.batch))
         self._free_since = now
-        self._pace = PACE_MEMORY * self._pace + (1 - PACE_MEMORY) * pace if self._pace else pace
+        self._pace = pace_after(self._pace, pace)
         self._queue.set_pace(self._pace)
         images = {id(entry): image for entry, image in zip(run.batch, image_BHWC, strict=True)}
         settle(

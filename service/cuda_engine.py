@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
-from service.batch_runner import Finish
+from service.batch_runner import Finish, in_tiles
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec
@@ -78,21 +78,12 @@ class CudaEngine:
         z_TZ = np.zeros((self._tile, self._spec.latent_dim), np.float32)
         self.generate(z_TZ, np.zeros((self._tile, space.label_dim), np.float32))
 
-    @torch.inference_mode()
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
         """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it.
 
         NotFiniteError where a picture holds NaN or infinity.
         """
-        finish: Finish | None = None
-        parts = []
-        for start in range(0, len(z_BZ), self._tile):
-            rows = slice(start, start + self._tile)
-            before, finish = finish, self.begin(z_BZ[rows], y_BL[rows])
-            if before is not None:
-                parts.append(before())
-        assert finish is not None
-        return np.concatenate([*parts, finish()]) if parts else finish()
+        return in_tiles(self.begin, self._tile, z_BZ, y_BL)
 
     @torch.inference_mode()
     def begin(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> Finish:

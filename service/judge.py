@@ -19,12 +19,9 @@ import structlog
 from numpy.typing import NDArray
 
 from service.errors import DeadlineError, InferenceError, QueueFullError
-from service.request_queue import WAITING_SHARE
+from service.request_queue import WAITING_SHARE, pace_after
 from service.telemetry import Telemetry
 from service.watchdog import Device
-
-PACE_MEMORY = 0.8
-"""Weight of the past in the average seconds per picture."""
 
 log = structlog.get_logger("service.judge")
 
@@ -151,9 +148,8 @@ class Judge:
                 with self._seconds.time():
                     scores.append(self.critic.score(image_HWC, case.y_L))
             # Others' turns are part of how long it takes.
-            took, before = time.monotonic() - began, self._seconds_per_picture
-            pace = PACE_MEMORY * before + (1 - PACE_MEMORY) * took if before else took
-            self._seconds_per_picture = pace
+            took = time.monotonic() - began
+            self._seconds_per_picture = pace_after(self._seconds_per_picture, took)
         return scores
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Checkpoint
-from service.batch_runner import Finish
+from service.batch_runner import Finish, in_tiles
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec
@@ -89,15 +89,7 @@ class OpenVinoEngine:
 
         NotFiniteError where a picture holds NaN or infinity.
         """
-        finish: Finish | None = None
-        parts = []
-        for start in range(0, len(z_BZ), self.tile):
-            rows = slice(start, start + self.tile)
-            before, finish = finish, self.begin(z_BZ[rows], y_BL[rows])
-            if before is not None:
-                parts.append(before())
-        assert finish is not None
-        return np.concatenate([*parts, finish()]) if parts else finish()
+        return in_tiles(self.begin, self.tile, z_BZ, y_BL)
 
     def begin(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> Finish:
         """Begin with up to a tile of pictures, two batches at a time; returns at once.

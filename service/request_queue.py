@@ -24,6 +24,14 @@ WAITING_SHARE = 0.5
 """Of the time until the deadline, what the queue may take by its estimate. The rest is for the
 batch under way, for encoding, and for an engine that grows slower than it was lately."""
 
+PACE_MEMORY = 0.8
+"""Weight of the past in the average seconds per picture."""
+
+
+def pace_after(before: float, seconds: float) -> float:
+    """The average seconds per picture, `before` and now that one took `seconds`; 0: none yet."""
+    return PACE_MEMORY * before + (1 - PACE_MEMORY) * seconds if before else seconds
+
 
 @dataclass(frozen=True)
 class Inferred:

@@ -39,9 +39,7 @@ def model_card(
                 f"(digest `{dataset['digest'][:16]}`)",
                 *_origin(provenance.get("origin")),
                 f"- Preset `{provenance['preset']}`, {provenance['images_seen'] / 1000:,.0f} "
-                f"thousand real images seen, from {schedule['start_resolution']} px up, "
-                f"{schedule['fade_kimg']:g} kimg to fade each resolution in and "
-                f"{schedule['hold_kimg']:g} to hold it",
+                f"thousand real images seen, {_growth(schedule, config.resolution)}",
                 f"- Generator: {parameters / 1e6:.2f} M parameters, averaged over training with a "
                 f"half-life of {provenance['training']['average_half_life_kimg']:g} kimg",
                 f"- On {provenance['hardware']}, torch {provenance['torch']}, code at "
@@ -63,6 +61,17 @@ def model_card(
         str(provenance["licence"]),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _growth(schedule: Mapping[str, Any], resolution: int) -> str:
+    """How the resolution came about."""
+    start = schedule["start_resolution"]
+    if start == resolution:
+        return f"at {resolution} px throughout"
+    return (
+        f"from {start} px up, {schedule['fade_kimg']:g} kimg to fade each resolution in and "
+        f"{schedule['hold_kimg']:g} to hold it"
+    )
 
 
 def _origin(origin: Mapping[str, Any] | None) -> list[str]:

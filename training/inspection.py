@@ -12,18 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import Checkpoint, Discriminator, load_checkpoint, load_critic, to_pixels
+from models import Checkpoint, Discriminator, from_pixels, load_checkpoint, load_critic
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.files import write_files
+from training.gallery import render
 from training.grids import grid, png_bytes, with_row_names
 from training.label_draw import draw_labels, label_vectors
-from training.metrics.diversity import thumbnails
+from training.metrics.diversity import boxed, distances_to_sources
 from training.metrics.extras import missing
-from training.metrics.novelty import distances_in_pairs, likely_sources
-from training.state import fixed_latents
+from training.metrics.novelty import likely_sources
 
-BATCH = 16
 LEAST_LIKED, COLUMNS = 64, 8
 QUIZ = 32  # pictures of each kind
 SUSPECTS, SHOWN = 128, 12  # nearest in pixels, of which those with the nearest faces are shown
@@ -34,7 +33,6 @@ class Samples(NamedTuple):
     """Uncurated pictures of seeds 0 … N − 1, labels as the service draws them."""
 
     image_NHWC: NDArray[np.uint8]
-    y_NL: NDArray[np.float32]
     score_N: NDArray[np.float64] | None
     """What the critic thinks of each, seen alone; None without one."""
 
@@ -71,24 +69,18 @@ def inspect(
 @torch.inference_mode()
 def draw_samples(checkpoint: Checkpoint, critic: Discriminator | None, count: int) -> Samples:
     """Seeds 0 … count − 1 as the service makes them."""
-    generator = checkpoint.build().fold()
-    index_NA = [draw_labels(s, checkpoint.attributes, checkpoint.joint_prior) for s in range(count)]
-    y_NL = torch.from_numpy(label_vectors(index_NA, checkpoint.attributes))
-    z_NZ = fixed_latents(range(count), checkpoint.config.latent_dim)
-    pixels, scores = [], []
-    for z_BZ, y_BL in zip(z_NZ.split(BATCH), y_NL.split(BATCH), strict=True):
-        labels = y_BL if y_BL.shape[1] else None
-        image_BCHW = generator(z_BZ, labels)
-        pixels.append(to_pixels(image_BCHW).numpy())
-        if critic is not None:
-            # One by one: the critic compares the pictures of a batch with each other.
-            for row in range(len(z_BZ)):
-                one = slice(row, row + 1)
-                score_B = critic(image_BCHW[one], None if labels is None else labels[one])
-                scores.append(float(score_B[0]))
-    return Samples(
-        np.concatenate(pixels), y_NL.numpy(), np.array(scores) if critic is not None else None
-    )
+    attributes, joint_prior = checkpoint.attributes, checkpoint.joint_prior
+    image_NHWC = render(checkpoint.build(), range(count), attributes, joint_prior)
+    if critic is None:
+        return Samples(image_NHWC, None)
+    index_NA = [draw_labels(seed, attributes, joint_prior) for seed in range(count)]
+    y_NL = torch.from_numpy(label_vectors(index_NA, attributes))
+    scores = []
+    for image_HWC, y_L in zip(image_NHWC, y_NL, strict=True):
+        # One by one: the critic compares the pictures of a batch with each other.
+        image_BCHW = from_pixels(torch.from_numpy(image_HWC)[None])
+        scores.append(float(critic(image_BCHW, y_L[None] if attributes else None)))
+    return Samples(image_NHWC, np.array(scores))
 
 
 def least_liked(made: Samples) -> tuple[bytes, bytes]:
@@ -127,13 +119,9 @@ def nearest(
     pictures at SEARCH_SIDE.
     """
     embed = embed or _embedding
-    small_NHWC = _reduced(image_NHWC, small_MHWC.shape[1])
+    small_NHWC = boxed(image_NHWC, small_MHWC.shape[1]).round().astype(np.uint8)
     source_N = likely_sources(small_NHWC, small_MHWC)
-    points, sources = thumbnails(small_NHWC), thumbnails(small_MHWC[source_N])
-    mirrored = thumbnails(small_NHWC[:, :, ::-1])
-    pixels_N = np.minimum(
-        distances_in_pairs(points, sources), distances_in_pairs(mirrored, sources)
-    )
+    pixels_N = distances_to_sources(small_NHWC, small_MHWC[source_N])
     suspects = np.argsort(pixels_N, kind="stable")[:SUSPECTS]
     distances = [
         float(np.linalg.norm(embed(image_NHWC[i]) - embed(real_MHWC[source_N[i]])))
@@ -149,14 +137,6 @@ def _embedding(image_HWC: NDArray[np.uint8]) -> NDArray[np.float64]:
     from training.metrics.faces import embed_face, find_face  # only where dlib is installed
 
     return embed_face(find_face(image_HWC))
-
-
-def _reduced(image_NHWC: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """By whole boxes to `side` pixels."""
-    count, height, _, channels = image_NHWC.shape
-    factor = height // side
-    boxes = image_NHWC.reshape(count, side, factor, side, factor, channels)
-    return boxes.mean(axis=(2, 4)).round().astype(np.uint8)
 
 
 def _scale(image_NHWC: NDArray[np.uint8]) -> int:

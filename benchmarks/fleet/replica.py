@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.fleet.arrivals import NEW
-from service.batch_runner import PACE_MEMORY
 from service.cache import _FIRST_PAUSE, _LONGEST_PAUSE, PATIENCE
-from service.request_queue import WAITING_SHARE
+from service.request_queue import PACE_MEMORY, WAITING_SHARE
 
 FOUND, MADE, JOINED, REFUSED, EXPIRED, LEFT = range(6)
 """What becomes of a request; LEFT: still under way at the end."""

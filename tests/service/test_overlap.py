@@ -9,6 +9,7 @@ from batching import Rig, gathered
 from fakes import FakeEngine, Gate
 from serving import eventually
 
+from service.batch_runner import in_tiles
 from service.batcher import State
 from service.errors import EngineOutOfMemoryError, InferenceError
 from service.watchdog import Device
@@ -203,3 +204,26 @@ def test_the_device_goes_to_who_has_waited_longest():
         thread.join(20)
     assert order == [0, 1, 2, 3, 4]
     assert not device.wanted
+
+
+def test_a_failure_among_several_tiles_leaves_nothing_under_way():
+    events = []
+
+    def begin(z_BZ, y_BL):
+        number = int(z_BZ[0, 0])
+        events.append(f"begin {number}")
+
+        def finish():
+            events.append(f"finish {number}")
+            if number == 0:
+                raise RuntimeError("the first")
+            return np.zeros((len(z_BZ), 1, 1, 3), np.uint8)
+
+        return finish
+
+    z_BZ, y_BL = np.arange(5, dtype=np.float32)[:, None], np.zeros((5, 0), np.float32)
+    assert len(in_tiles(begin, 2, z_BZ[1:], y_BL[1:])) == 4
+    events.clear()
+    with pytest.raises(RuntimeError, match="the first"):
+        in_tiles(begin, 2, z_BZ, y_BL)
+    assert events == ["begin 0", "begin 2", "finish 0", "finish 2"]

@@ -54,7 +54,7 @@ def opened(data: bytes) -> Image.Image:
 
 def test_the_least_liked_come_first_with_their_seeds():
     score_N = np.random.default_rng(0).permutation(100).astype(float)
-    made = Samples(noise(100, 0), np.zeros((100, 0), np.float32), score_N)
+    made = Samples(noise(100, 0), score_N)
     sheet, text = least_liked(made)
     shown = cells(opened(sheet), 128)[:, ::8, ::8]
     order = np.argsort(score_N)[:64]

@@ -12,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import EvaluationError
-from training.metrics.novelty import distances_between, nearest_other_distance
+from training.metrics.novelty import (
+    distances_between,
+    distances_in_pairs,
+    nearest_other_distance,
+)
 
 SIDE = 16  # pixels at which pictures are compared
 FEWEST = 8  # pictures of a label below which their mean distance says nothing
@@ -27,6 +31,13 @@ def thumbnails(image_NHWC: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.fl
     The Euclidean distance of two points is their root mean square difference in shades. Smaller
     pictures stay as they are. Raises EvaluationError unless their side is a multiple of `side`.
     """
+    shade_NHWC = boxed(image_NHWC, side)
+    shade_ND = shade_NHWC.reshape(len(shade_NHWC), -1)
+    return shade_ND / np.sqrt(shade_ND.shape[1])
+
+
+def boxed(image_NHWC: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
+    """The means of whole boxes, `side` of them along each edge; raises as `thumbnails`."""
     n, height, width, channels = image_NHWC.shape
     side = min(side, height)
     if height != width or height % side:
@@ -36,8 +47,20 @@ def thumbnails(image_NHWC: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.fl
         )
     factor = height // side
     blocks = image_NHWC.reshape(n, side, factor, side, factor, channels)
-    shade_ND = blocks.mean(axis=(2, 4)).reshape(n, -1)
-    return shade_ND / np.sqrt(shade_ND.shape[1])
+    means: NDArray[np.float64] = blocks.mean(axis=(2, 4))
+    return means
+
+
+def distances_to_sources(
+    image_NHWC: NDArray[np.uint8], source_NHWC: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """From each picture, mirrored or not, whichever is nearer, to the source in its place, [N]."""
+    source_ND = thumbnails(source_NHWC)
+    views = (image_NHWC, image_NHWC[:, :, ::-1])
+    nearer_N: NDArray[np.float64] = np.min(
+        [distances_in_pairs(thumbnails(view), source_ND) for view in views], axis=0
+    )
+    return nearer_N
 
 
 def mean_distance(point_ND: NDArray[np.float64]) -> float:

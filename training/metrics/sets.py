@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from models import Attribute
 from training.dataset import Dataset
-from training.metrics.diversity import thumbnails
+from training.metrics.diversity import boxed, distances_to_sources
 from training.metrics.extractors import Extractor, available_extractors
 from training.metrics.extras import missing
 from training.metrics.feature_figures import FACES
 from training.metrics.features import Advance, FaceFeatures, face_features
 from training.metrics.figure import Embedding, PictureSet
-from training.metrics.novelty import distances_in_pairs, likely_sources
+from training.metrics.novelty import likely_sources
 
 NOVELTY_SAMPLES = 200  # each costs a look at one more training picture; of many, half of them
 SOURCE_SIDE = 16  # pixels at which the likely source of a face is searched
@@ -92,13 +92,8 @@ class SetBuilder:
         attributes: tuple[Attribute, ...],
     ) -> PictureSet:
         """Pictures of a checkpoint."""
-        side = self.small_MHWC.shape[1]
-        count = novelty_samples(len(image_NHWC))
-        _, height, width, channels = image_NHWC.shape
-        blocks = image_NHWC[:count].reshape(
-            count, side, height // side, side, width // side, channels
-        )
-        small_MHWC = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
+        head = image_NHWC[: novelty_samples(len(image_NHWC))]
+        small_MHWC = boxed(head, self.small_MHWC.shape[1]).round().astype(np.uint8)
         return self._look(image_NHWC, index_NA, attributes, small_MHWC=small_MHWC)
 
     def _look(
@@ -112,9 +107,7 @@ class SetBuilder:
         folder: Path | None = None,
     ) -> PictureSet:
         sources_M = likely_sources(small_MHWC, self.small_MHWC, itself_N=itself_N)
-        source_points = thumbnails(self.small_MHWC[sources_M])
-        views = (small_MHWC, small_MHWC[:, :, ::-1])
-        shades_M = np.min([distances_in_pairs(thumbnails(v), source_points) for v in views], axis=0)
+        shades_M = distances_to_sources(small_MHWC, self.small_MHWC[sources_M])
         faces, source_ME = None, None
         embeddings = {}
         if self.judges.faces:
