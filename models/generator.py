@@ -150,14 +150,15 @@ class Generator(nn.Module):
         upsampled picture of the resolution below.
         """
         stage = self.config.stage(resolution)
-        x = self._base(z_BZ, y_BL)
-        below = x
-        for block in self.blocks[:stage]:
-            below, x = x, block(x)
+        below, x = self._climb(z_BZ, y_BL, stage)
         image = self.to_rgb[stage](x)
         if stage and alpha < 1.0:
             image = torch.lerp(upsample(self.to_rgb[stage - 1](below)), image, alpha)
         return image
+
+    def features(self, z_BZ: Tensor, y_BL: Tensor | None, resolution: int) -> Tensor:
+        """Feature maps x_BCHW at `resolution`, of which `to_rgb` makes the picture there."""
+        return self._climb(z_BZ, y_BL, self.config.stage(resolution))[1]
 
     def fold(self) -> "Generator":
         """A copy for inference whose run-time weight scales are multiplied into the weights."""
@@ -166,6 +167,14 @@ class Generator(nn.Module):
             if isinstance(module, _Equalized):
                 module.fold()
         return folded
+
+    def _climb(self, z_BZ: Tensor, y_BL: Tensor | None, stage: int) -> tuple[Tensor, Tensor]:
+        """Feature maps of the stage below (of 4 px: of itself), and of `stage`."""
+        x = self._base(z_BZ, y_BL)
+        below = x
+        for block in self.blocks[:stage]:
+            below, x = x, block(x)
+        return below, x
 
     def _base(self, z_BZ: Tensor, y_BL: Tensor | None) -> Tensor:
         """Latent and label to the first 4×4 feature maps."""

@@ -85,6 +85,9 @@ class ScheduleConfig:
     """kimg at each resolution after it has faded in (the last one holds to the end)."""
     fade_kimg: float = 40.0
     """kimg over which a new resolution fades in."""
+    distil_steps: int = 0
+    """Steps in which a new resolution's layers learn to repeat the networks below before they are
+    trained, so that they need no fade; 0: they begin at random, as in the paper."""
     batch_size: int = 32
     """Pictures per step where `batch_size_by_resolution` names no other."""
     batch_size_by_resolution: dict[int, int] = field(default_factory=dict)
@@ -109,7 +112,8 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _check_bounds(self, 0, "total_kimg", "hold_kimg", "learning_rate", above=True)
-        _check_bounds(self, 0, "fade_kimg", "decay_kimg", "final_learning_rate")
+        _check_bounds(self, 0, "fade_kimg", "distil_steps", "decay_kimg")
+        _check_bounds(self, 0, "final_learning_rate")
         _check_bounds(self, 0, "discriminator_kimg", "generator_ramp_kimg")
         _check_bounds(self, 0, "generator_rate", above=True)
         sizes = [self.batch_size, *self.batch_size_by_resolution.values()]

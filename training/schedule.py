@@ -64,6 +64,11 @@ def fade_ends(before: int, after: int, config: TrainConfig) -> bool:
     return (old.resolution, old.fading) != (new.resolution, new.fading)
 
 
+def grows(before: int, after: int, config: TrainConfig) -> bool:
+    """Whether a new resolution begins when images seen go from `before` to `after`."""
+    return phase_at(before, config).resolution < phase_at(after, config).resolution
+
+
 def label_influence_at(kimg: float, config: TrainConfig) -> float:
     """Linear from 0 to 1 over `ramp_kimg`. Source of the idea: Shahbazi et al., "Collapse by
     Conditioning" (arXiv 2201.06578), who fade conditioning in where data are few."""

@@ -22,6 +22,7 @@ from training.dataset import Dataset
 from training.diagnostics import overfitting_share
 from training.distributed import World
 from training.errors import ConfigError
+from training.growing import distil_new_layers
 from training.inputs import inputs_at, prepared
 from training.journal import Journal, SilentJournal, Window
 from training.measure import better, quick_figures, sample
@@ -35,7 +36,7 @@ from training.run_folder import (
     write_facts,
 )
 from training.sampler import Sampler, Stream, generator_for
-from training.schedule import Phase, average_decay_at, fade_ends, phase_at
+from training.schedule import Phase, average_decay_at, fade_ends, grows, phase_at
 from training.snapshot import save_snapshot
 from training.state import TrainingState, fixed_latents
 from training.steps import (
@@ -157,6 +158,17 @@ def train(
             window.add(scalars)
             if config.schedule.reset_adam and fade_ends(before, state.images_seen, config):
                 state.reset_adam()
+
+            # Let a new resolution begin where the one below is.
+            if config.schedule.distil_steps and grows(before, state.images_seen, config):
+                grown = phase_at(state.images_seen, config)
+                steps = config.schedule.distil_steps
+                journal.say(f"{grown.resolution} px: {steps} steps to repeat what is there")
+                error = distil_new_layers(state, grown, sampler, setup, steps)
+                journal.say(
+                    f"error left, of the variance: generator {error.generator:.4f}, "
+                    f"discriminator {error.discriminator:.4f}"
+                )
 
             # Measure, log and show what is due.
             done, improved = state.images_seen >= total_images, False
