@@ -26,8 +26,6 @@ from training.steps import Setup
 LEARNING_RATE = 1e-2
 """Five times a run's: weights that begin at random have far to go, and nothing moves but them."""
 BETAS = (0.9, 0.99)
-BATCH = 16
-"""A larger one learns no more from as many pictures, and takes longer."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def distil_new_layers(
         torch.optim.Adam(layers.parameters(), lr=LEARNING_RATE, betas=BETAS)
         for layers in (layers_g, layers_d)
     )
-    whole = replace(phase, alpha=1.0, batch_size=BATCH * setup.world.size, label_influence=1.0)
+    whole = replace(phase, alpha=1.0, label_influence=1.0)
     error_g = error_d = float("inf")
     for step in range(steps):
         for optimizer in (optimizer_g, optimizer_d):

@@ -216,8 +216,9 @@ async def test_sigterm_under_load_loses_nothing_and_exits_0(server):
     assert len(tally.served) > 20
     assert set(tally.statuses) <= {200, 503}
     assert all(a.says_when_to_retry for a in tally.answers if a.status == 503)
-    # Once the address is closed nobody gets in; none who was in is left without an answer.
-    assert [lost for lost in tally.lost if "ConnectionRefused" not in lost] == []
+    # Once the address is closed nobody gets in: a connect is refused, or reset where it was not yet
+    # through when the address closed. None who could ask is left without an answer.
+    assert [lost for lost in tally.lost if "Connect call failed" not in lost] == []
     assert events(server, "stopped")
 
 

@@ -25,7 +25,12 @@ CONFIG = TrainConfig(
     preset="test",
     network=NetworkConfig(8, latent_dim=8, label_embed_dim=0, fmap_base=32, fmap_max=8),
     schedule=ScheduleConfig(
-        total_kimg=0.128, hold_kimg=0.03, fade_kimg=0.05, start_resolution=4, batch_size=8
+        total_kimg=0.128,
+        hold_kimg=0.03,
+        fade_kimg=0.05,
+        distil_steps=3,
+        start_resolution=4,
+        batch_size=8,
     ),
     conditioning=ConditioningConfig(kind="auxiliary", ramp_kimg=0.05),
     augment=AugmentConfig(mode="adaptive", target=-0.99, adaptation_kimg=0.1, interval=2),
