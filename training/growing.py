@@ -35,6 +35,12 @@ class Resemblance:
     generator: float
     discriminator: float
 
+    def __str__(self) -> str:
+        return (
+            f"error left, of the variance: generator {self.generator:.4f}, "
+            f"discriminator {self.discriminator:.4f}"
+        )
+
 
 def distil_new_layers(
     state: TrainingState, phase: Phase, sampler: Sampler, setup: Setup, steps: int
