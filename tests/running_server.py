@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHIPPED = REPOSITORY / "models" / "checkpoints" / "faces-64"
+CHECKPOINTS = REPOSITORY / "models" / "checkpoints"
+FACES_128 = CHECKPOINTS / "faces-128"  # what is served unless told otherwise
+FACES_64 = CHECKPOINTS / "faces-64"
 
 
 class RunningServer:

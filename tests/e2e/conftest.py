@@ -10,7 +10,7 @@ import pytest
 from browsing import DESKTOP, FLAGS
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from running_server import SHIPPED, RunningServer, Start, server_factory
+from running_server import FACES_64, RunningServer, Start, server_factory
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +43,8 @@ def random_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(random_checkpoint) -> Path:
-    """The shipped checkpoint, or random weights where it has not been trained yet."""
-    return SHIPPED if SHIPPED.is_dir() else random_checkpoint
+    """The smaller of the shipped checkpoints, or random weights where it was not trained yet."""
+    return FACES_64 if FACES_64.is_dir() else random_checkpoint
 
 
 @pytest.fixture
