@@ -43,14 +43,14 @@ class Resemblance:
 
 
 def distil_new_layers(
-    state: TrainingState, phase: Phase, sampler: Sampler, setup: Setup, steps: int
+    state: TrainingState, phase: Phase, sampler: Sampler, setup: Setup
 ) -> Resemblance:
     """Teach the layers of `phase.resolution` to repeat the networks below; all others stay.
 
     The averaged generator gets the same layers. A pure function of weights, seed and position,
     so a run that is resumed before it comes to the same weights.
     """
-    resolution = phase.resolution
+    resolution, steps = phase.resolution, setup.config.schedule.distil_steps
     layers_g, layers_d = (
         new_layers(state.generator, resolution),
         new_layers(state.discriminator, resolution),

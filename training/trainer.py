@@ -164,7 +164,7 @@ def train(
                 grown = phase_at(state.images_seen, config)
                 steps = config.schedule.distil_steps
                 journal.say(f"{grown.resolution} px: {steps} steps to repeat what is there")
-                journal.say(str(distil_new_layers(state, grown, sampler, setup, steps)))
+                journal.say(str(distil_new_layers(state, grown, sampler, setup)))
 
             # Measure, log and show what is due.
             done, improved = state.images_seen >= total_images, False

@@ -42,14 +42,18 @@ def enlarged(answer: httpx.Response) -> np.ndarray:
     return np.asarray(picture.resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC))
 
 
-def test_every_image_is_new_and_almost_all_are_faces(client):
+def test_every_image_is_new(client):
     answers = ask(client, ["/image"] * 100)
+    assert len({enlarged(answer).tobytes() for answer in answers}) == 100
+
+
+def test_almost_all_are_faces(client):
+    answers = ask(client, [f"/image?seed={seed}" for seed in range(100)])
     pictures = [enlarged(answer) for answer in answers]
-    assert len({picture.tobytes() for picture in pictures}) == 100
     detector = dlib.get_frontal_face_detector()
     faces = sum(any(detector(picture, upsample) for upsample in (0, 1)) for picture in pictures)
     print(f"faces: {faces} of 100")
-    assert faces >= 92  # 98 in the mean; these are other seeds every time
+    assert faces >= 97
 
 
 def test_gender_is_as_asked_at_the_same_seeds(client):

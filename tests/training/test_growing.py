@@ -75,7 +75,7 @@ def test_new_layers_repeat_what_was_there_and_nothing_else_moves(dataset: Datase
     before_g, before_d = copies(state.generator), copies(state.discriminator)
 
     phase = dataclasses.replace(phase_at(80, CONFIG), batch_size=16)
-    error = distil_new_layers(state, phase, sampler, setup, 300)
+    error = distil_new_layers(state, phase, sampler, setup)
 
     # Latents and pictures it was not taught with; the pictures are noise, which is hardest.
     assert unlike(*old_and_new_picture(state.generator, dataset)) < 0.1 * at_random_g
