@@ -68,10 +68,13 @@ def _growth(schedule: Mapping[str, Any], resolution: int) -> str:
     start = schedule["start_resolution"]
     if start == resolution:
         return f"at {resolution} px throughout"
-    return (
+    growth = (
         f"from {start} px up, {schedule['fade_kimg']:g} kimg to fade each resolution in and "
         f"{schedule['hold_kimg']:g} to hold it"
     )
+    if steps := schedule.get("distil_steps"):  # not in runs of earlier versions
+        growth += f", new layers first learned in {steps} steps to repeat what was there"
+    return growth
 
 
 def _origin(origin: Mapping[str, Any] | None) -> list[str]:
