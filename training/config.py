@@ -14,7 +14,7 @@ from models import GeneratorConfig
 from models.discriminator import CONDITIONINGS
 from training.errors import ConfigError
 
-LOSSES = ("non_saturating", "minimax", "least_squares", "wgan_gp")
+LOSSES = ("non_saturating", "minimax", "least_squares", "hinge", "wgan_gp")
 LABEL_DRAWS = ("prior", "balanced")
 AUGMENT_MODES = ("off", "fixed", "adaptive")
 AUGMENT_KINDS = ("colour", "translation", "cutout")
@@ -127,7 +127,7 @@ class LossConfig:
     """What both networks minimise, and what keeps the discriminator smooth."""
 
     kind: str = "non_saturating"
-    """`non_saturating`, `minimax`, `least_squares`, or `wgan_gp`."""
+    """`non_saturating`, `minimax`, `least_squares`, `hinge`, or `wgan_gp`."""
     r1_gamma: float = 0.5
     """Weight of the squared gradient on real pictures; 0: none. Not with wgan_gp."""
     r1_interval: int = 16
@@ -199,6 +199,24 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class FeatureConfig:
+    """A second discriminator, which sees pictures through a network trained on photographs."""
+
+    weight: float = 0.0
+    """Weight of its score in the generator's loss; 0: there is none."""
+    rate: float = 0.4
+    """Its learning rate as a share of the other discriminator's."""
+    probability: float = 0.5
+    """Chance that a picture it sees is translated, and that a part is cut out."""
+
+    def __post_init__(self) -> None:
+        _check_bounds(self, 0, "weight")
+        _check_bounds(self, 0, "rate", above=True)
+        in_range = 0 <= self.probability <= 1
+        _check(in_range, f"features.probability is {self.probability}: it must lie in 0 to 1")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run. Raises ConfigError, naming the field and the remedy."""
 
@@ -209,6 +227,7 @@ class TrainConfig:
     loss: LossConfig = LossConfig()
     conditioning: ConditioningConfig = ConditioningConfig()
     augment: AugmentConfig = AugmentConfig()
+    features: FeatureConfig = FeatureConfig()
     seed: int = 0
     """Everything random in the run follows from it."""
     mirror: bool = True

@@ -3,7 +3,8 @@
 Scores are unbounded; D in the formulas is their sigmoid where a loss needs a probability.
 Sources: minimax and non-saturating: Goodfellow et al. (arXiv 1406.2661), section 3; least squares:
 Mao et al. (arXiv 1611.04076); Wasserstein with gradient penalty: Gulrajani et al. (arXiv
-1704.00028), its drift term: Karras et al. (arXiv 1710.10196), appendix A.1; R1: Mescheder et al.
+1704.00028), its drift term: Karras et al. (arXiv 1710.10196), appendix A.1; hinge: Lim and Ye
+(arXiv 1705.02894); R1: Mescheder et al.
 (arXiv 1801.04406), taken every few steps: Karras et al., StyleGAN2 (arXiv 1912.04958), appendix B;
 auxiliary classifier: Odena et al. (arXiv 1610.09585).
 """
@@ -53,13 +54,18 @@ def least_squares_generator_loss(fake_B: Tensor) -> Tensor:
     return 0.5 * (fake_B.float() - 1).square().mean()
 
 
+def hinge_discriminator_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
+    """max(0, 1 − score(real)) + max(0, 1 + score(fake))."""
+    return F.relu(1 - real_B.float()).mean() + F.relu(1 + fake_B.float()).mean()
+
+
 def wasserstein_discriminator_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
     """score(fake) − score(real); meant to go with `gradient_penalty` and `drift_penalty`."""
     return fake_B.float().mean() - real_B.float().mean()
 
 
-def wasserstein_generator_loss(fake_B: Tensor) -> Tensor:
-    """−score(fake)."""
+def raw_generator_loss(fake_B: Tensor) -> Tensor:
+    """−score(fake), of the Wasserstein and of the hinge loss."""
     return -fake_B.float().mean()
 
 
@@ -71,9 +77,8 @@ ADVERSARIAL_LOSSES = {
     "least_squares": AdversarialLoss(
         least_squares_discriminator_loss, least_squares_generator_loss, undecided=0.5
     ),
-    "wgan_gp": AdversarialLoss(
-        wasserstein_discriminator_loss, wasserstein_generator_loss, undecided=None
-    ),
+    "hinge": AdversarialLoss(hinge_discriminator_loss, raw_generator_loss, undecided=0.0),
+    "wgan_gp": AdversarialLoss(wasserstein_discriminator_loss, raw_generator_loss, undecided=None),
 }
 
 

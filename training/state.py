@@ -16,6 +16,7 @@ from training.augment import Augmentation
 from training.config import TrainConfig
 from training.diagnostics import NotFiniteError
 from training.errors import SnapshotError
+from training.feature_discriminator import FeatureDiscriminator
 from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
 
 Network = TypeVar("Network", Generator, Discriminator)
@@ -33,6 +34,9 @@ class TrainingState:
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam
     augmentation: Augmentation
+    features: FeatureDiscriminator | None = None
+    optimizer_f: torch.optim.Adam | None = None
+    """Of `features`."""
     images_seen: int = 0
     step: int = 0
 
@@ -46,14 +50,18 @@ class TrainingState:
         discriminator = _channels_last(Discriminator(network, config.conditioning.kind).to(device))
         average = copy.deepcopy(generator).eval().requires_grad_(False)
         rate = config.schedule.learning_rate
-        optimizer_g, optimizer_d = (
-            torch.optim.Adam(
-                net.parameters(), lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True
-            )
-            for net in (generator, discriminator)
+        state = cls(
+            generator,
+            discriminator,
+            average,
+            _adam(generator, rate),
+            _adam(discriminator, rate),
+            Augmentation.initial(config.augment),
         )
-        augmentation = Augmentation.initial(config.augment)
-        return cls(generator, discriminator, average, optimizer_g, optimizer_d, augmentation)
+        if config.features.weight:
+            state.features = FeatureDiscriminator(network.label_dim).to(device)
+            state.optimizer_f = _adam(state.features, rate)
+        return state
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """Everything in it, as named tensors; `extra` is kept beside it.
@@ -61,16 +69,20 @@ class TrainingState:
         Raises NotFiniteError where a weight is: such a snapshot would replace a good one.
         """
         self.check_finite()
+        tensors = {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer_g": optimizer_tensors(self.optimizer_g),
+            "optimizer_d": optimizer_tensors(self.optimizer_d),
+        }
+        if self.features is not None and self.optimizer_f is not None:
+            tensors["features"] = self.features.state_dict()
+            tensors["optimizer_f"] = optimizer_tensors(self.optimizer_f)
         return Snapshot(
             images_seen=self.images_seen,
             step=self.step,
-            tensors={
-                "generator": self.generator.state_dict(),
-                "discriminator": self.discriminator.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer_g": optimizer_tensors(self.optimizer_g),
-                "optimizer_d": optimizer_tensors(self.optimizer_d),
-            },
+            tensors=tensors,
             extra={**extra, "augmentation": self.augmentation.to_dict()},
         )
 
@@ -83,6 +95,10 @@ class TrainingState:
             self.average.load_state_dict(tensors["average"])
             restore_optimizer(self.optimizer_g, tensors["optimizer_g"])
             restore_optimizer(self.optimizer_d, tensors["optimizer_d"])
+            # A run may begin to use features half-way: then their discriminator starts afresh.
+            if self.features is not None and self.optimizer_f is not None and "features" in tensors:
+                self.features.load_state_dict(tensors["features"])
+                restore_optimizer(self.optimizer_f, tensors["optimizer_f"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise SnapshotError(
                 f"the snapshot at {snapshot.images_seen} images is of another network: resume it "
@@ -95,26 +111,38 @@ class TrainingState:
 
     def check_finite(self) -> None:
         """Raises NotFiniteError naming the first tensor that holds NaN or infinity."""
-        for network in ("generator", "discriminator", "average"):
-            for name, tensor in getattr(self, network).state_dict().items():
+        for network in ("generator", "discriminator", "average", "features"):
+            module = getattr(self, network)
+            for name, tensor in module.state_dict().items() if module is not None else ():
                 if not tensor.isfinite().all():
                     raise NotFiniteError(f"{network}.{name}", self.images_seen)
 
-    def set_learning_rate(self, rate: float, generator_share: float = 1.0) -> None:
-        """Of both networks; the generator may have a share of it."""
+    def set_learning_rate(
+        self, rate: float, generator_share: float = 1.0, feature_share: float = 1.0
+    ) -> None:
+        """The discriminator's; the generator's and the feature discriminator's are shares of it."""
         self.optimizer_d.param_groups[0]["lr"] = rate
+        if self.optimizer_f is not None:
+            self.optimizer_f.param_groups[0]["lr"] = rate * feature_share
         self.optimizer_g.param_groups[0]["lr"] = rate * generator_share
 
     def reset_adam(self) -> None:
-        """Both optimisers forget what they have seen."""
-        self.optimizer_g.state.clear()
-        self.optimizer_d.state.clear()
+        """The optimisers forget what they have seen."""
+        for optimizer in (self.optimizer_g, self.optimizer_d, self.optimizer_f):
+            if optimizer is not None:
+                optimizer.state.clear()
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
         """average ← decay · average + (1 − decay) · generator."""
         for mean, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(new, 1 - decay)
+
+
+def _adam(network: torch.nn.Module, rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(), lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True
+    )
 
 
 def _channels_last(network: Network) -> Network:

