@@ -48,6 +48,7 @@ def model_card(
         ),
         "## Quality",
         _quality(provenance["metrics"]),
+        *_dependence(provenance["training"]),
         "## Limits",
         "- It shows what its training pictures show, with their skew: groups that are rare in the "
         "table above are made less well and less varied.\n"
@@ -111,6 +112,17 @@ def _quality(metrics: Mapping[str, Any] | None) -> str:
             f"| {measure['samples']} |"
         )
     return "\n".join([*rows, *_groups(metrics.get("groups", []))])
+
+
+def _dependence(training: Mapping[str, Any]) -> list[str]:
+    """What the figures above cannot say, where the run had help from a network that gives them."""
+    if not training.get("features", {}).get("weight"):  # not in runs of earlier versions
+        return []
+    return [
+        "In training a second discriminator saw pictures through EfficientNet-lite0. So figures from "
+        "EfficientNet's features are not independent of it; those of faces, labels and sliced "
+        "Wasserstein distance are."
+    ]
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:

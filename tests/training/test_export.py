@@ -14,7 +14,7 @@ from models import load_checkpoint, to_pixels
 from service import labels as served
 from service.latents import latent
 from service.params import Seed
-from training.config import NetworkConfig
+from training.config import FeatureConfig, NetworkConfig
 from training.dataset import Dataset
 from training.errors import SnapshotError
 from training.export import averaged_generator, export
@@ -83,6 +83,20 @@ def test_every_link_of_the_card_resolves(exported: Path) -> None:
         with Image.open(exported / "tiny" / name) as picture:
             picture.load()
         assert (exported / "tiny" / name).stat().st_size < 300_000
+
+
+def test_the_card_says_how_the_run_grew_and_what_helped_it(exported: Path) -> None:
+    plain = (exported / "tiny" / "README.md").read_text()
+    assert "repeat what was there" not in plain
+    assert "EfficientNet" not in plain
+
+    schedule = dataclasses.replace(CONFIG.schedule, distil_steps=50)
+    helped = dataclasses.replace(CONFIG, schedule=schedule, features=FeatureConfig(weight=0.2))
+    dataset = Dataset(exported / "noise.zip")
+    export(exported / "run", exported / "helped", config=helped, dataset=dataset, licence="Free")
+    card = (exported / "helped" / "README.md").read_text()
+    assert "learned in 50 steps to repeat what was there" in card
+    assert "EfficientNet's features are not independent" in card
 
 
 def test_a_second_export_replaces_the_first_whole(exported: Path) -> None:
