@@ -119,8 +119,8 @@ def _dependence(training: Mapping[str, Any]) -> list[str]:
     if not training.get("features", {}).get("weight"):  # not in runs of earlier versions
         return []
     return [
-        "In training a second discriminator saw pictures through EfficientNet-lite0. So figures from "
-        "EfficientNet's features are not independent of it; those of faces, labels and sliced "
+        "In training a second discriminator saw pictures through EfficientNet-lite0. So figures "
+        "from EfficientNet's features are not independent of it; those of faces, labels and sliced "
         "Wasserstein distance are."
     ]
 
