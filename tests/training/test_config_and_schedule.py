@@ -97,7 +97,7 @@ def test_a_resolution_that_is_no_power_of_two_is_refused(resolution: int) -> Non
             lambda: ScheduleConfig(total_kimg=1, learning_rate_by_resolution={8: 0}),
             "learning rates are",
         ),
-        (lambda: LossConfig(kind="hinge"), "loss.kind is 'hinge': choose one of non_saturating"),
+        (lambda: LossConfig(kind="cosine"), "loss.kind is 'cosine': choose one of non_saturating"),
         (lambda: LossConfig(kind="wgan_gp"), "set loss.r1_gamma to 0"),
         (lambda: LossConfig(drift=-1), "drift"),
         (lambda: ConditioningConfig(kind="film"), "conditioning.kind"),

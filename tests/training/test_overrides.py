@@ -61,7 +61,7 @@ def test_settings_that_belong_together_are_checked_together() -> None:
         ("loss.r1_gamma=high", "write a number"),
         ("mirror=maybe", "write true or false"),
         ("schedule.batch_size_by_resolution=8", "write pairs as 8:64,16:32"),
-        ("loss.kind=hinge", "choose one of non_saturating"),
+        ("loss.kind=cosine", "choose one of non_saturating"),
     ],
 )
 def test_what_cannot_be_set_is_named_with_the_nearest_that_can(assignment: str, said: str) -> None:
