@@ -12,8 +12,8 @@ from contextlib import suppress
 import structlog
 
 from service.errors import SettingsError
+from service.log_setup import configure_logging
 from service.settings import Settings, load_settings
-from service.telemetry import configure_logging
 
 LEFT_TO_THE_SYSTEM = 2**17
 """Bytes of an answer that the system buffers beyond what is on its way; by itself it takes 4 MiB

@@ -31,11 +31,12 @@ from service.pipeline import Pipeline
 from service.problems import answer_error, problem_response
 from service.redis_link import RedisLink
 from service.redis_store import RedisPictures
+from service.request_telemetry import TelemetryMiddleware
 from service.routes import router
 from service.routes.operations import WEB
 from service.settings import Settings
 from service.signing import load_signer
-from service.telemetry import Telemetry, TelemetryMiddleware, version
+from service.telemetry import Telemetry, version
 
 
 class _Static(StaticFiles):

@@ -1,101 +1,28 @@
 """Batches of latents → settled requests: one engine, its failures and its pace.
 
-Knows nothing about where batches come from, except that more may be waiting, nor about HTTP. The
-consumer owns the interface: what is needed of an engine are the protocols here. An engine that
-overlaps begins with what waits before it is done with what it has, so that no processor idles
-while Python hands pictures out. The entries of a failing batch are retried once, one by one, so
-that only those fail that do so by themselves.
+Knows nothing about where batches come from, except that more may be waiting, nor about HTTP. An
+engine that overlaps begins with what waits before it is done with what it has, so that no
+processor idles while Python hands pictures out. The entries of a failing batch are retried once,
+one by one, so that only those fail that do so by themselves.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from service.engine_protocol import Engine, Finish, Overlapping
 from service.errors import EngineOutOfMemoryError, InferenceError, NotFiniteError
-from service.labels import ModelSpec
 from service.request_queue import Entry, Inferred, RequestQueue, pace_after, settle
 from service.reservoir import Reservoir
 from service.telemetry import Telemetry
 from service.watchdog import Watchdog
 
 log = structlog.get_logger("service.batch_runner")
-
-
-class Engine(Protocol):
-    """Computes pictures. Used from one thread only, the one that loaded it."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model it has loaded."""
-
-    @property
-    def tile(self) -> int:
-        """Pictures it computes in one step; fuller batches gain nothing."""
-
-    @property
-    def weights_bytes(self) -> int:
-        """Memory of the device that the weights take."""
-
-    def warm_up(self) -> None:
-        """Make the first request as fast as the second."""
-
-    def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """image_BHWC, RGB. Row b depends on z_Z and y_L of row b alone, to the last bit.
-
-        Raises EngineOutOfMemoryError where there is not the memory for it, and NotFiniteError where
-        a picture came out as NaN or infinity: there are no pixels for that.
-        """
-
-    def halve_tile(self) -> bool:
-        """Need less memory from now on; False where the tile is one picture already."""
-
-
-Finish = Callable[[], NDArray[np.uint8]]
-"""Waits for a batch and hands out its image_BHWC; raises as `Engine.generate` does."""
-
-
-@runtime_checkable
-class Overlapping(Protocol):
-    """An engine that begins with a batch before the one before is done: two at a time."""
-
-    def begin(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> Finish:
-        """Begin with up to a tile of pictures; returns at once.
-
-        What was begun first is finished first, and nothing else is asked of the engine meanwhile.
-        """
-
-
-def in_tiles(
-    begin: Callable[[NDArray[np.float32], NDArray[np.float32]], Finish],
-    tile: int,
-    z_BZ: NDArray[np.float32],
-    y_BL: NDArray[np.float32],
-) -> NDArray[np.uint8]:
-    """image_BHWC for any B ≥ 1, by an `Overlapping.begin`; raises what that raises.
-
-    Nothing is under way when it returns or raises.
-    """
-    under_way: deque[Finish] = deque()
-    parts = []
-    try:
-        for start in range(0, len(z_BZ), tile):
-            rows = slice(start, start + tile)
-            under_way.append(begin(z_BZ[rows], y_BL[rows]))
-            if len(under_way) > 1:
-                parts.append(under_way.popleft()())
-        parts.append(under_way.popleft()())
-    finally:
-        for finish in under_way:
-            with suppress(Exception):  # the first failure is the one that is told
-                finish()
-    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from enum import Enum
 
 import structlog
 
-from service.batch_runner import BatchRunner, Engine
+from service.batch_runner import BatchRunner
+from service.engine_protocol import Engine
 from service.errors import DrainingError, NotReadyError, VisageError
 from service.judge import Judge, Judged
 from service.labels import ModelSpec

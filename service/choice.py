@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import QueueFullError
-from service.fleet import Served
 from service.latents import latent
 from service.pacing import Work, in_order, insisting
 from service.params import Seed
 from service.pipeline import Face, Picture, Pipeline
 from service.request_queue import Inferred
+from service.served import Served
 
 TRIES = 2000
 """Numbers that are looked at for seeds that decide the same labels: some milliseconds' worth."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
-from service.batch_runner import Finish, in_tiles
+from service.engine_protocol import Finish, in_tiles
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from models import Checkpoint, CheckpointError, load_checkpoint
-from service.batch_runner import Engine
+from service.engine_protocol import Engine
 from service.errors import SettingsError
 from service.labels import Attribute, AttributeSpace, ModelSpec
 from service.torch_engine import DEFAULT_TILE, TorchEngine

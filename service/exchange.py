@@ -14,10 +14,11 @@ from fastapi import Request, Response
 from service.addresses import Addresses, RawHeaders, raw_headers
 from service.clients import Clients
 from service.errors import ClientGoneError
-from service.fleet import Fleet, Served
+from service.fleet import Fleet
 from service.limits import RateLimiter
 from service.middleware import HEAD_FLAG, HEADERS
 from service.pipeline import Face, Picture, Pipeline
+from service.served import Served
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.wire import CONNECTION, BoundedHttpProtocol

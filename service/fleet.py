@@ -15,8 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from service.batch_runner import Engine
 from service.batcher import Batcher, State
+from service.engine_protocol import Engine
 from service.errors import (
     CheckpointRejectedError,
     DrainingError,
@@ -24,10 +24,10 @@ from service.errors import (
     SettingsError,
     UnknownModelError,
 )
-from service.judge import Judge
 from service.labels import ModelSpec
 from service.request_queue import RequestQueue
 from service.reservoir import Reservoir
+from service.served import Served
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.watchdog import Device
@@ -38,56 +38,6 @@ LoadEngine = Callable[[Path], Engine]
 """Checkpoint folder → engine; called on the engine's own thread."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class Served:
-    """One model and the way to it. Use it only while holding it."""
-
-    def __init__(self, batcher: Batcher, queue: RequestQueue, reservoir: Reservoir) -> None:
-        self.batcher = batcher
-        self.queue = queue
-        self.reservoir = reservoir
-        self._holders = 0
-        self._retired = False
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What it is, while it can be served: NotReadyError or DrainingError otherwise."""
-        return self.batcher.spec()
-
-    @property
-    def tile(self) -> int:
-        return self.batcher.tile
-
-    @property
-    def judge(self) -> Judge | None:
-        """Of its pictures, where its spec names a critic."""
-        return self.batcher.judge
-
-    @contextmanager
-    def hold(self) -> Iterator["Served"]:
-        """Keep it going, whatever replaces it, until the block is left."""
-        self._holders += 1
-        try:
-            yield self
-        finally:
-            self._holders -= 1
-            self._end_if_unused()
-
-    def retire(self) -> None:
-        """No new holders come: end once the last one has let go."""
-        self._retired = True
-        self._end_if_unused()
-
-    def _end_if_unused(self) -> None:
-        if self._retired and not self._holders:
-            self.end()
-
-    def end(self) -> None:
-        """Accept nothing more, finish what waits."""
-        self.batcher.drain()
-        if self.judge is not None:
-            self.judge.close()
 
 
 class Fleet:

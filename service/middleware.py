@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import VisageError
 from service.problems import problem_response
-from service.telemetry import REQUEST_ID
+from service.request_telemetry import REQUEST_ID
 
 log = structlog.get_logger("service.middleware")
 

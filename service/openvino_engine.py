@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Checkpoint
-from service.batch_runner import Finish, in_tiles
+from service.engine_protocol import Finish, in_tiles
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from service.cache import PictureCache
 from service.encoder import encode, encoder_version
 from service.face_json import face_json
-from service.fleet import Served
 from service.labels import ModelSpec, label_text
 from service.latents import latent
 from service.params import FORMATS, FaceParams, Seed, face_key
 from service.provenance import Claims
 from service.request_queue import Inferred
+from service.served import Served
 from service.signing import Signer
 from service.telemetry import Series, Telemetry
 

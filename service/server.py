@@ -17,8 +17,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from service.batch_runner import Engine
 from service.connections import Connections, most_connections
+from service.engine_protocol import Engine
 from service.errors import SettingsError, VisageError
 from service.fleet import Fleet
 from service.labels import ModelSpec

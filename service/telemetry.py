@@ -1,18 +1,14 @@
-"""Every metric of the service, the ASGI middleware that feeds the HTTP ones, and the log set-up.
+"""Every metric of the service.
 
 Knows nothing about what it counts. No label ever carries a seed or a client; routes appear as
 their templates, unknown methods as OTHER, so the number of series is bounded.
 """
 
-import logging
 import platform
-import sys
-import time
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Literal
 
-import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -22,18 +18,14 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.log_stream import LogStream, lines_lost
+from service.log_stream import lines_lost
 
 SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 SHORT_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every series doubles each scrape for nothing
-REQUEST_ID = "visage.request_id"
-"""Key in the ASGI scope: what the request is called in the log, once somebody has named it."""
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def version() -> str:
@@ -214,97 +206,3 @@ class Series(dict[tuple[str, ...], Any]):
     def __missing__(self, values: tuple[str, ...]) -> Any:
         self[values] = series = self._labels(*values)
         return series
-
-
-class TelemetryMiddleware:
-    """Counts and times every HTTP request, by route template and final status."""
-
-    def __init__(self, app: ASGIApp, *, telemetry: Telemetry, access_log: bool) -> None:
-        self._app = app
-        self._in_flight = telemetry.requests_in_flight
-        self._answers = Series(telemetry.http_requests.labels)
-        self._durations = Series(telemetry.http_request_duration.labels)
-        self._log = structlog.get_logger("service.access") if access_log else None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        code = 499  # what stays if the client leaves before there is an answer
-        started = time.perf_counter()
-
-        async def counted_send(message: Message) -> None:
-            nonlocal code
-            if message["type"] == "http.response.start":
-                code = message["status"]
-            await send(message)
-
-        self._in_flight.inc()
-        try:
-            await self._app(scope, receive, counted_send)
-        finally:
-            seconds = time.perf_counter() - started
-            route = _route_template(scope)
-            self._in_flight.dec()
-            self._answers[route, method, str(code)].inc()
-            self._durations[route,].observe(seconds)
-            if self._log is not None:
-                self._log.info(
-                    "request",
-                    request_id=scope.get(REQUEST_ID),
-                    method=method,
-                    route=route,
-                    path=scope["path"],
-                    code=code,
-                    ms=round(seconds * 1000, 2),
-                )
-
-
-def configure_logging(
-    *, level: str, style: str, process: int | None = None, stream: TextIO | None = None
-) -> None:
-    """Logs to `stream`, by default stdout, as `style` "console" or "json"; those of libraries from
-    warning up.
-
-    `process`: which of several writes them, in every line. A log that cannot be written loses lines
-    and stops nobody (service/log_stream.py). stderr stays free for the one sentence with which a
-    start may fail.
-    """
-    stream = stream or cast(TextIO, LogStream(sys.stdout.fileno()))
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if process is not None:
-        shared.append(lambda _, __, event: {**event, "process": process})
-    as_json = style == "json"
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        else structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
-    render = [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
-    structlog.configure(
-        processors=[*shared, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
-        )
-    )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-
-
-def _route_template(scope: Scope) -> str:
-    route = scope.get("route")
-    template = getattr(route, "path_format", None) or getattr(route, "path", None)
-    return template if isinstance(template, str) and template else "unmatched"

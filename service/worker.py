@@ -23,10 +23,10 @@ from service.app import create_app
 from service.batcher import State
 from service.errors import PartlyLoadedError, SettingsError, VisageError
 from service.handover import Message, Place, last_line, line, take
+from service.log_setup import configure_logging
 from service.metrics_shared import SharedTelemetry
 from service.server import DrainingServer, engine_loader, explain
 from service.settings import Settings, load_settings
-from service.telemetry import configure_logging
 
 LAST_ARRIVALS = 5.0
 """Seconds to wait for the supervisor to give the last connections."""

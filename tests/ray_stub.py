@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fakes import FakeEngine, face_spec
 
-from service.batch_runner import Engine
+from service.engine_protocol import Engine
 from service.fleet import LoadEngine
 from service.settings import Settings
 

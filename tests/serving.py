@@ -9,8 +9,8 @@ import httpx
 from fakes import FakeEngine
 
 from service.app import create_app
-from service.batch_runner import Engine
 from service.batcher import State
+from service.engine_protocol import Engine
 from service.settings import Settings
 
 

@@ -16,9 +16,9 @@ from ray.serve.config import AutoscalingConfig
 from deploy.ray.replica import ReplicaApp
 from service.errors import SettingsError
 from service.fleet import LoadEngine
+from service.log_setup import configure_logging
 from service.server import engine_loader
 from service.settings import Settings, load_settings
-from service.telemetry import configure_logging
 
 MakeLoadEngine = Callable[[Settings], LoadEngine]
 

@@ -20,7 +20,6 @@ from service.exchange import (
     while_connected,
     work_headers,
 )
-from service.fleet import Served
 from service.openapi import (
     BEST_OF_PARAMETER,
     DIRECT_PARAMETER,
@@ -35,6 +34,7 @@ from service.openapi import (
 )
 from service.params import FaceParams, Seed, parse_face, split_extension
 from service.pipeline import Face, Picture, complete
+from service.served import Served
 from service.settings import Settings
 
 router = APIRouter(tags=["faces"])

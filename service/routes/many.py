@@ -21,7 +21,6 @@ from service.budget import BUDGET
 from service.encoder import encode, resample
 from service.errors import QueueFullError, TooLargeError
 from service.exchange import admit, disposition, identify, lease, state_of, while_connected
-from service.fleet import Served
 from service.labels import label_text
 from service.latents import latent
 from service.many_params import MOST, Item, ManyRequest, items_of
@@ -30,6 +29,7 @@ from service.pacing import Work, in_order, insisting
 from service.params import FORMATS, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import MAX_CLAIM, Claims
+from service.served import Served
 from service.sheet import Sheet, sheet_pixels
 
 MAX_SHEET_PIXELS = 2**25

@@ -28,7 +28,6 @@ from service.exchange import (
     while_connected,
     work_headers,
 )
-from service.fleet import Served
 from service.interpolation import linear, spherical, there_and_back
 from service.labels import label_text
 from service.latents import latent
@@ -44,6 +43,7 @@ from service.pacing import Work, in_order, insisting
 from service.params import MAX_SEED_LENGTH, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import Claims
+from service.served import Served
 
 TILES_AT_ONCE = 2
 """As for many pictures: one in the engine and one that waits."""

@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from service.bodies import read_body
 from service.errors import InvalidParameter, UnknownModelError
 from service.exchange import admit, identify, lease, state_of, while_connected
-from service.fleet import Served
 from service.openapi import problems
 from service.params import MAX_SIZE, MIN_SIZE, FaceParams, Seed
 from service.pipeline import Face, complete
 from service.provenance import Claims
+from service.served import Served
 from service.verification import verify as verify_picture
 
 MEDIA_TYPES = ("image/*", "application/octet-stream")

@@ -9,8 +9,8 @@ from batching import Rig, gathered
 from fakes import FakeEngine, Gate
 from serving import eventually
 
-from service.batch_runner import in_tiles
 from service.batcher import State
+from service.engine_protocol import in_tiles
 from service.errors import EngineOutOfMemoryError, InferenceError
 from service.watchdog import Device
 

@@ -8,9 +8,10 @@ import structlog
 from serving import serve
 
 from service.errors import SettingsError
+from service.log_setup import configure_logging
 from service.redis_link import RedisLink
 from service.settings import Settings, load_settings
-from service.telemetry import Telemetry, configure_logging
+from service.telemetry import Telemetry
 
 TOKEN, KEY = "the-admin-token", "the-api-key"
 PASSWORD = "the-redis-password"  # pragma: allowlist secret

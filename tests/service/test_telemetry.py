@@ -13,7 +13,7 @@ from service.telemetry import Telemetry
 
 PROGRAM = """
 import logging, structlog
-from service.telemetry import configure_logging
+from service.log_setup import configure_logging
 configure_logging(level="info", style={style!r})
 log = structlog.get_logger("service")
 with structlog.contextvars.bound_contextvars(request_id="abc"):
