@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from training.config import TrainConfig
 from training.errors import ConfigError, EvaluationError
-from training.feature_discriminator import TAPS
+from training.feature_discriminator import TAPS, Backbone
 from training.metrics.efficientnet import (
     blocks,
     efficientnet_file,
@@ -26,6 +27,11 @@ SMALLEST, LARGEST = 128, 256
 """Sides between which pictures keep their size: smaller ones are enlarged, larger ones averaged."""
 TAKEN = {2: 9.3, 4: 8.0, 10: 7.2, 15: 1.9}
 """Blocks whose ends are taken, and the deviation of their features over portraits of 128 px."""
+
+
+def backbone_of(config: TrainConfig, device: torch.device, *, bf16: bool) -> Backbone | None:
+    """What the run's feature discriminator sees through; None where it has none."""
+    return FrozenEfficientNet(device, bf16=bf16) if config.features.weight else None
 
 
 class FrozenEfficientNet:

@@ -12,12 +12,20 @@ from dataclasses import dataclass
 import torch
 
 from training.augment import DRAWS
+from training.backbone import backbone_of
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.inputs import Inputs
 from training.schedule import Phase, phase_at
 from training.state import TrainingState
-from training.steps import Setup, generate, step_discriminator, step_generator, use_bf16
+from training.steps import (
+    Setup,
+    generate,
+    step_discriminator,
+    step_features,
+    step_generator,
+    use_bf16,
+)
 
 TIMED_STEPS = 3
 UNEVEN = 10
@@ -60,7 +68,9 @@ def plan(
     """Look ahead. `patience`: seconds of timing after which larger resolutions are estimated."""
     network = config.network.generator(dataset.label_dim)
     state = TrainingState.initial(config, network, device)
-    setup = Setup(config, dataset.label_sizes, device, use_bf16(config.precision, device))
+    bf16 = use_bf16(config.precision, device)
+    backbone = backbone_of(config, device, bf16=bf16)
+    setup = Setup(config, dataset.label_sizes, device, bf16, backbone=backbone)
     return Plan(
         phases=_timed(list(planned_phases(config)), state, setup, patience),
         generator_parameters=sum(p.numel() for p in state.generator.parameters()),
@@ -137,6 +147,7 @@ def _seconds_per_image(phase: PlannedPhase, state: TrainingState, setup: Setup) 
         start = time.perf_counter()
         fake_BCHW = generate(state, inputs, now, setup)
         step_discriminator(state, inputs, fake_BCHW, now, setup)
+        step_features(state, inputs, fake_BCHW, setup)
         step_generator(state, inputs, fake_BCHW, now, setup)
         if setup.device.type == "cuda":
             torch.cuda.synchronize()
@@ -179,7 +190,10 @@ def written(plan: Plan, config: TrainConfig) -> Iterator[str]:
             f" {mark}{rate:8.1f} {mark}{duration(phase.seconds):>8}"
         )
     about = "" if all(phase.measured for phase in plan.phases) else " (~: estimated from smaller)"
-    yield f"in all {duration(plan.seconds)}{about}, without measures and snapshots"
+    left_out = "measures and snapshots"
+    if steps := config.schedule.distil_steps:
+        left_out += f", and {steps} steps before each new resolution to repeat what is there"
+    yield f"in all {duration(plan.seconds)}{about}, without {left_out}"
     yield from (f"warning: {sentence}" for sentence in plan.warnings)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from training.augment import draws
-from training.backbone import FrozenEfficientNet
+from training.backbone import backbone_of
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.diagnostics import overfitting_share
@@ -96,7 +96,7 @@ def train(
         holdout=config.holdout,
     )
     bf16 = use_bf16(config.precision, device)
-    backbone = FrozenEfficientNet(device, bf16=bf16) if config.features.weight else None
+    backbone = backbone_of(config, device, bf16=bf16)
     setup = Setup(config, dataset.label_sizes, device, bf16, world, backbone)
     state = TrainingState.initial(config, network, device)
     window, best = Window(), None

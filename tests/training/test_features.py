@@ -13,8 +13,8 @@ from rich.console import Console
 from torch import Tensor
 from training_archives import write_archive
 
+import training.backbone
 import training.metrics.efficientnet
-import training.trainer
 from training.backbone import TAKEN, FrozenEfficientNet
 from training.config import FeatureConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
@@ -30,6 +30,7 @@ from training.metrics.efficientnet import (
 )
 from training.metrics.extras import missing
 from training.metrics.weights import normalised_convolution
+from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.snapshot import load_newest
@@ -72,7 +73,7 @@ def cheap_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
         del device, bf16
         return halvings
 
-    monkeypatch.setattr(training.trainer, "FrozenEfficientNet", made)
+    monkeypatch.setattr(training.backbone, "FrozenEfficientNet", made)
 
 
 def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> str:
@@ -208,6 +209,12 @@ def test_a_run_with_it_goes_on_to_the_same_bits(tmp_path: Path, dataset: Dataset
     assert any(name.startswith("optimizer_f/") for name in whole)
     assert whole.keys() == cut.keys()
     assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+
+
+@pytest.mark.usefixtures("cheap_backbone")
+def test_a_dry_run_counts_it_in(dataset: Dataset) -> None:
+    looked = plan(CONFIG, dataset, CPU)
+    assert all(phase.measured and phase.seconds > 0 for phase in looked.phases)
 
 
 @pytest.mark.usefixtures("cheap_backbone")

@@ -57,6 +57,12 @@ def test_a_plan_times_every_phase_and_writes_nothing(tmp_path: Path, dataset: Da
     assert "16 px fades in" in lines[4]
 
 
+def test_steps_of_distillation_are_said_to_be_left_out(dataset: Dataset) -> None:
+    schedule = dataclasses.replace(CONFIG.schedule, distil_steps=70)
+    *_, last = written(plan(CONFIG, dataset, CPU), dataclasses.replace(CONFIG, schedule=schedule))
+    assert "without measures and snapshots, and 70 steps before each new resolution" in last
+
+
 def test_what_would_take_too_long_to_time_is_estimated_from_its_pixels(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
