@@ -1,13 +1,16 @@
 """Looking once, and finding again what was seen."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from training.errors import EvaluationError
 from training.metrics import features as features_module
+from training.metrics.extras import missing
 from training.metrics.faces import Face
-from training.metrics.features import face_features
+from training.metrics.features import FaceFeatures, face_features
 from training.metrics.labels import Judgement
 
 
@@ -42,6 +45,34 @@ def test_one_row_per_picture(looks: list[int]) -> None:
     assert features.female_N.tolist() == [0.25] * 3
     assert features.age_N.tolist() == [0, 5, 9]
     assert len(steps) == 3
+
+
+@pytest.mark.skipif(missing("dlib") is not None, reason="the extra eval is not installed")
+def test_several_processes_see_what_one_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same order, though the last part is a short one."""
+    image_NHWC = np.random.RandomState(0).randint(0, 256, (5, 16, 16, 3), np.uint8)
+    steps: list[None] = []
+
+    def look() -> FaceFeatures:
+        return face_features(image_NHWC, advance=lambda: steps.append(None), judged=False)
+
+    alone = look()
+    monkeypatch.setattr(features_module, "PART", 2)
+    monkeypatch.setattr(features_module, "PARTS_EACH", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    together = look()
+    assert np.array_equal(alone.embedding_NE, together.embedding_NE)
+    assert len(np.unique(alone.embedding_NE, axis=0)) == 5
+    assert len(steps) == 10
+
+
+def test_a_process_that_is_ended_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features_module, "PART", 1)
+    monkeypatch.setattr(features_module, "PARTS_EACH", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(features_module, "_start_worker", os.abort)
+    with pytest.raises(EvaluationError, match="was ended from outside"):
+        face_features(pictures(1, 2, 3), advance=lambda: None)
 
 
 def test_what_was_seen_is_found_again(looks: list[int], tmp_path: Path) -> None:
