@@ -128,8 +128,11 @@ def step_features(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup
     """Move the feature discriminator, where there is one."""
     if state.features is None or state.optimizer_f is None:
         return {}
+    probability, augmentation = state.augmentation.probability, setup.config.augment
     with torch.no_grad():
-        real_BCHW = _changed(inputs.real_BCHW, inputs.real_draw_BK, setup)
+        # Generated pictures come with the run's own augmentation: real ones must not lack it.
+        real_BCHW = augment(inputs.real_BCHW, inputs.real_draw_BK, probability, augmentation)
+        real_BCHW = _changed(real_BCHW, inputs.real_draw_BK, setup)
         fake_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
     real_BS = _feature_scores(state.features, real_BCHW, inputs.real_label_BL, setup)
     fake_BS = _feature_scores(state.features, fake_BCHW, inputs.fake_label_BL, setup)

@@ -16,7 +16,7 @@ from training_archives import write_archive
 import training.backbone
 import training.metrics.efficientnet
 from training.backbone import TAKEN, FrozenEfficientNet
-from training.config import FeatureConfig, NetworkConfig, ScheduleConfig, TrainConfig
+from training.config import AugmentConfig, FeatureConfig, NetworkConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.feature_discriminator import TAPS, FeatureDiscriminator
@@ -196,6 +196,29 @@ def test_it_learns_to_tell_and_the_generator_learns_from_it(dataset: Dataset) ->
         step_generator(state, inputs, fake_BCHW, phase, setup)
     assert unreal() < before
     assert all(torch.equal(a, b) for a, b in zip(weights, state.features.parameters(), strict=True))
+
+
+def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset) -> None:
+    """Else it could tell them by the augmentation."""
+    augmented = AugmentConfig(mode="fixed", kinds=("cutout",), probability=1)
+    config = dataclasses.replace(
+        CONFIG, features=FeatureConfig(weight=1, probability=0), augment=augmented
+    )
+    state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
+    seen: list[Tensor] = []
+
+    def backbone(image_BCHW: Tensor) -> list[Tensor]:
+        seen.append(image_BCHW)
+        return halvings(image_BCHW)
+
+    setup = Setup(config, dataset.label_sizes, CPU, bf16=False, backbone=backbone)
+    sampler, phase = Sampler(dataset, seed=0), Phase(16, 1.0, 8, 1e-3)
+    inputs = inputs_at(0, phase, sampler, config, take=np.arange(8), device=CPU)
+    step_features(state, inputs, generate(state, inputs, phase, setup), setup)
+    assert len(seen) == 2
+    for image_BCHW in seen:
+        cut_B = (image_BCHW == 0).all(dim=1).float().mean(dim=(1, 2))
+        assert (cut_B > 0.05).all()
 
 
 @pytest.mark.usefixtures("cheap_backbone")
