@@ -4,12 +4,8 @@ A run folder holds `config.json`, `dataset.json`, `origin.json`, `metrics.jsonl`
 `tensorboard/`, `samples/` and `snapshots/`. Knows nothing about checkpoints.
 """
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -49,18 +45,12 @@ from training.steps import (
     step_generator,
     use_bf16,
 )
+from training.stopping import Stop, stop_signals
 
 __all__ = ["Stop", "read_run", "train"]
 
 GRID_SEEDS = range(64)
 HELD_OUT_BATCHES = 4
-
-
-@dataclass
-class Stop:
-    """Set by SIGINT or SIGTERM: finish the step, write a snapshot, leave."""
-
-    signal: int | None = None
 
 
 def train(
@@ -123,7 +113,7 @@ def train(
         Journal(run, total_images, state.images_seen, console) if world.leads else SilentJournal()
     )
 
-    with journal, _signals() as stop:
+    with journal, stop_signals() as stop:
         stopping = False
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.
@@ -246,22 +236,3 @@ def _due(every_kimg: float, before: int, after: int) -> bool:
     """Whether a multiple of `every_kimg` lies in (before, after]."""
     every = every_kimg * 1000
     return after // every > before // every
-
-
-@contextmanager
-def _signals() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a request to stop; a second SIGINT interrupts."""
-    stop = Stop()
-
-    def request(number: int, frame: FrameType | None) -> None:
-        del frame
-        stop.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, request) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
