@@ -23,7 +23,8 @@ from service.errors import QueueFullError, TooLargeError
 from service.exchange import admit, disposition, identify, lease, state_of, while_connected
 from service.labels import label_text
 from service.latents import latent
-from service.many_params import MOST, Item, ManyRequest, items_of
+from service.many_items import Item, items_of
+from service.many_params import MOST, ManyRequest
 from service.openapi import problems
 from service.pacing import Work, in_order, insisting
 from service.params import FORMATS, FaceParams

@@ -23,7 +23,7 @@ from service.encoder import encode
 from service.errors import InvalidParametersError, VisageError
 from service.exchange import disposition, matches
 from service.labels import AttributeSpace
-from service.many_params import items_of
+from service.many_items import items_of
 from service.morph_params import parse_morph
 from service.params import parse_face, split_extension
 from service.problems import _as_invalid
