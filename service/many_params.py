@@ -1,7 +1,7 @@
 """JSON body → a validated request for many pictures.
 
-Knows nothing about HTTP objects or models. The body says exactly one of which seeds, how many, or which
-latents; what belongs to all items may be said once.
+Knows nothing about HTTP objects or models. The body says exactly one of which seeds, how many, or
+which latents; what belongs to all items may be said once.
 """
 
 import sys
