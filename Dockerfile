@@ -44,7 +44,7 @@ LABEL org.opencontainers.image.title="Visage" \
       org.opencontainers.image.documentation="https://github.com/visage-faces/visage/tree/main/docs" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-faces-64 AND LicenseRef-faces-128" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-faces-128 AND LicenseRef-faces-64" \
       org.opencontainers.image.base.name="docker.io/library/python:3.12.12-slim-bookworm"
 RUN groupadd --gid 10001 visage \
  && useradd --uid 10001 --gid visage --no-create-home --home-dir /tmp --no-log-init visage
@@ -60,7 +60,7 @@ ENV PATH=/venv/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     VISAGE_HOST=0.0.0.0 \
     VISAGE_PORT=8000 \
-    VISAGE_CHECKPOINTS=/checkpoints/faces-64 \
+    VISAGE_CHECKPOINTS=/checkpoints/faces-128 \
     VISAGE_LOG_FORMAT=json
 # By number, so that an orchestrator can tell that this is not root.
 USER 10001:10001

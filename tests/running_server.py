@@ -15,8 +15,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKPOINTS = REPOSITORY / "models" / "checkpoints"
-FACES_64 = CHECKPOINTS / "faces-64"  # what is served unless told otherwise
-FACES_128 = CHECKPOINTS / "faces-128"
+FACES_128 = CHECKPOINTS / "faces-128"  # what is served unless told otherwise
+FACES_64 = CHECKPOINTS / "faces-64"
 
 
 class RunningServer:

@@ -43,7 +43,7 @@ def random_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(random_checkpoint) -> Path:
-    """The default checkpoint, or random weights where it has not been trained yet."""
+    """The smaller of the shipped checkpoints, or random weights where it was not trained yet."""
     return FACES_64 if FACES_64.is_dir() else random_checkpoint
 
 

@@ -15,7 +15,7 @@ def test_defaults_serve_the_shipped_checkpoint_on_this_machine_only():
     settings = load_settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.checkpoints == (DEFAULT_CHECKPOINT,)
-    assert DEFAULT_CHECKPOINT.parts[-3:] == ("models", "checkpoints", "faces-64")
+    assert DEFAULT_CHECKPOINT.parts[-3:] == ("models", "checkpoints", "faces-128")
 
 
 def test_values_come_from_the_environment_and_flags_go_first(monkeypatch):
