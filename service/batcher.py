@@ -191,8 +191,7 @@ class Batcher:
         self._advance(State.WARMING_UP)
         engine.warm_up()
         self._telemetry.warmup.labels(name).set(time.perf_counter() - loaded)
-        self._advance(State.READY)
-        self._settled.set()
+        # Said before it is so: once it is, nothing but a batch may end this thread.
         log.info(
             "ready",
             model=engine.spec.identity,
@@ -201,6 +200,8 @@ class Batcher:
             tile=engine.tile,
             seconds=round(time.perf_counter() - started, 2),
         )
+        self._advance(State.READY)
+        self._settled.set()
         return runner
 
     def _next_batch(self, tile: int) -> list[Entry] | None:
