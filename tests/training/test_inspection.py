@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_models import ATTRIBUTES, JOINT_PRIOR, tiny_generator
 from training_archives import write_archive
 
+import training.inspection
 from models import Discriminator, load_checkpoint, load_critic, save_checkpoint
 from training.errors import ConfigError
 from training.grids import cells
@@ -95,7 +96,10 @@ def test_a_copy_of_a_training_picture_leads_the_nearest_beside_its_source():
     assert np.array_equal(pictures[1], real[5])
 
 
-def test_what_a_checkpoint_has_no_critic_for_is_said(tmp_path: Path, archive: Path):
+def test_what_a_checkpoint_has_no_critic_for_is_said(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(training.inspection, "SUSPECTS", 4)  # each is looked at by dlib
     with_one, without = checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b", critic=False)
     files, _ = inspect(with_one, archive, tmp_path / "out", samples=64)
     assert {"real-or-not.png", "least-liked.png"} <= {f.name for f in files}
