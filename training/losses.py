@@ -4,9 +4,8 @@ Scores are unbounded; D in the formulas is their sigmoid where a loss needs a pr
 Sources: minimax and non-saturating: Goodfellow et al. (arXiv 1406.2661), section 3; least squares:
 Mao et al. (arXiv 1611.04076); Wasserstein with gradient penalty: Gulrajani et al. (arXiv
 1704.00028), its drift term: Karras et al. (arXiv 1710.10196), appendix A.1; hinge: Lim and Ye
-(arXiv 1705.02894); R1: Mescheder et al.
-(arXiv 1801.04406), taken every few steps: Karras et al., StyleGAN2 (arXiv 1912.04958), appendix B;
-auxiliary classifier: Odena et al. (arXiv 1610.09585).
+(arXiv 1705.02894); R1: Mescheder et al. (arXiv 1801.04406), taken every few steps: Karras et al.,
+StyleGAN2 (arXiv 1912.04958), appendix B; auxiliary classifier: Odena et al. (arXiv 1610.09585).
 """
 
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import typer
 
 from training.commands import progress_bar, say
 from training.dataset import Dataset
-from training.trainer import read_run
+from training.run_folder import read_run
 
 
 def evaluate_command(
@@ -24,7 +24,6 @@ def evaluate_command(
     ] = None,
 ) -> None:
     """Measure a checkpoint's pictures, each figure beside that of real ones."""
-    # Only this command needs the judges and their libraries.
     from training.metrics.evaluate import evaluate_checkpoint, summary
 
     with progress_bar("looking at pictures") as bar:
@@ -48,7 +47,6 @@ def pictures_command(
     ] = None,
 ) -> None:
     """Write a run's timelapse, plots, label sheets and latent walk into RUN/pictures."""
-    # These need nothing that training needs, and take a second to load.
     from training.run_pictures import run_pictures
 
     files, missing = run_pictures(run, read_run(run), Dataset(data) if data else None)
