@@ -83,7 +83,8 @@ async def test_many_who_leave_change_nothing_for_those_who_stay_and_leave_nothin
 ):
     visits = mixed_visits(0)
     pid = server.process.pid
-    await come_and_go(server.url, visits, clients=12, share=0.3, requests=60)  # to its plateau
+    # To its plateau: some threads, and their memory, come only with as much as is asked below.
+    await come_and_go(server.url, visits, clients=12, share=0.3, requests=240)
     await nothing_left(server.url)
     before = Footprint.of(pid)
     result = await come_and_go(server.url, visits, clients=12, share=0.3, requests=240)
