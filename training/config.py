@@ -19,6 +19,7 @@ from training.recipe import (
     FeatureConfig,
     LossConfig,
     NetworkConfig,
+    PatchConfig,
     ScheduleConfig,
     check,
     check_bounds,
@@ -33,6 +34,7 @@ __all__ = [
     "FeatureConfig",
     "LossConfig",
     "NetworkConfig",
+    "PatchConfig",
     "ScheduleConfig",
     "TrainConfig",
 ]
@@ -50,6 +52,7 @@ class TrainConfig:
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    patches: PatchConfig = field(default_factory=PatchConfig)
     seed: int = 0
     """Everything random in the run follows from it."""
     mirror: bool = True
@@ -83,6 +86,10 @@ class TrainConfig:
         check(
             start in self.network.generator(0).resolutions,
             f"start_resolution is {start}: choose a power of two from 4 to {end}",
+        )
+        check(
+            not self.patches.weight or start >= 8,
+            f"patches.weight is above 0 and start_resolution {start}: a patch needs 8 px",
         )
         check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         check(self.keep_snapshots >= 2, "keep_snapshots must be at least 2: one may be damaged")

@@ -24,6 +24,7 @@ from training.steps import (
     step_discriminator,
     step_features,
     step_generator,
+    step_patches,
     use_bf16,
 )
 
@@ -148,6 +149,7 @@ def _seconds_per_image(phase: PlannedPhase, state: TrainingState, setup: Setup) 
         fake_BCHW = generate(state, inputs, now, setup)
         step_discriminator(state, inputs, fake_BCHW, now, setup)
         step_features(state, inputs, fake_BCHW, setup)
+        step_patches(state, inputs, fake_BCHW, setup)
         step_generator(state, inputs, fake_BCHW, now, setup)
         if setup.device.type == "cuda":
             torch.cuda.synchronize()

@@ -212,3 +212,17 @@ class FeatureConfig:
         check_bounds(self, 0, "rate", above=True)
         in_range = 0 <= self.probability <= 1
         check(in_range, f"features.probability is {self.probability}: it must lie in 0 to 1")
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """A third discriminator, which sees small patches of pixels and judges their texture."""
+
+    weight: float = 0.0
+    """Weight of its score in the generator's loss; 0: there is none."""
+    rate: float = 1.0
+    """Its learning rate as a share of the other discriminator's."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, 0, "weight")
+        check_bounds(self, 0, "rate", above=True)

@@ -4,12 +4,13 @@ Random draws are pure functions of (seed, images seen), so there is no random st
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import Discriminator, Generator, GeneratorConfig
 from training.augment import Augmentation
@@ -17,9 +18,10 @@ from training.config import TrainConfig
 from training.diagnostics import NotFiniteError
 from training.errors import SnapshotError
 from training.feature_discriminator import FeatureDiscriminator
+from training.patch_discriminator import PatchDiscriminator
 from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
 
-Network = TypeVar("Network", Generator, Discriminator)
+Network = TypeVar("Network", bound=nn.Module)
 ADAM_BETAS = (0.0, 0.99)
 ADAM_EPSILON = 1e-8
 
@@ -37,6 +39,9 @@ class TrainingState:
     features: FeatureDiscriminator | None = None
     optimizer_f: torch.optim.Adam | None = None
     """Of `features`."""
+    patches: PatchDiscriminator | None = None
+    optimizer_p: torch.optim.Adam | None = None
+    """Of `patches`."""
     images_seen: int = 0
     step: int = 0
 
@@ -61,7 +66,17 @@ class TrainingState:
         if config.features.weight:
             state.features = FeatureDiscriminator(network.label_dim).to(device)
             state.optimizer_f = _adam(state.features, rate)
+        if config.patches.weight:
+            state.patches = _channels_last(PatchDiscriminator().to(device))
+            state.optimizer_p = _adam(state.patches, rate)
         return state
+
+    def companions(self) -> Iterator[tuple[str, nn.Module, torch.optim.Adam]]:
+        """Name, network and optimiser of each discriminator that stands beside the first."""
+        if self.features is not None and self.optimizer_f is not None:
+            yield "features", self.features, self.optimizer_f
+        if self.patches is not None and self.optimizer_p is not None:
+            yield "patches", self.patches, self.optimizer_p
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """Everything in it, as named tensors; `extra` is kept beside it.
@@ -76,9 +91,9 @@ class TrainingState:
             "optimizer_g": optimizer_tensors(self.optimizer_g),
             "optimizer_d": optimizer_tensors(self.optimizer_d),
         }
-        if self.features is not None and self.optimizer_f is not None:
-            tensors["features"] = self.features.state_dict()
-            tensors["optimizer_f"] = optimizer_tensors(self.optimizer_f)
+        for name, network, optimizer in self.companions():
+            tensors[name] = network.state_dict()
+            tensors[f"optimizer_{name[0]}"] = optimizer_tensors(optimizer)
         return Snapshot(
             images_seen=self.images_seen,
             step=self.step,
@@ -95,10 +110,11 @@ class TrainingState:
             self.average.load_state_dict(tensors["average"])
             restore_optimizer(self.optimizer_g, tensors["optimizer_g"])
             restore_optimizer(self.optimizer_d, tensors["optimizer_d"])
-            # A run may begin to use features half-way: then their discriminator starts afresh.
-            if self.features is not None and self.optimizer_f is not None and "features" in tensors:
-                self.features.load_state_dict(tensors["features"])
-                restore_optimizer(self.optimizer_f, tensors["optimizer_f"])
+            # One that a run takes up half-way starts afresh.
+            for name, network, optimizer in self.companions():
+                if name in tensors:
+                    network.load_state_dict(tensors[name])
+                    restore_optimizer(optimizer, tensors[f"optimizer_{name[0]}"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise SnapshotError(
                 f"the snapshot at {snapshot.images_seen} images is of another network: resume it "
@@ -111,26 +127,31 @@ class TrainingState:
 
     def check_finite(self) -> None:
         """Raises NotFiniteError naming the first tensor that holds NaN or infinity."""
-        for network in ("generator", "discriminator", "average", "features"):
+        for network in ("generator", "discriminator", "average", "features", "patches"):
             module = getattr(self, network)
             for name, tensor in module.state_dict().items() if module is not None else ():
                 if not tensor.isfinite().all():
                     raise NotFiniteError(f"{network}.{name}", self.images_seen)
 
     def set_learning_rate(
-        self, rate: float, generator_share: float = 1.0, feature_share: float = 1.0
+        self,
+        rate: float,
+        generator_share: float = 1.0,
+        feature_share: float = 1.0,
+        patch_share: float = 1.0,
     ) -> None:
-        """The discriminator's; the generator's and the feature discriminator's are shares of it."""
+        """The discriminator's; those of the other networks are shares of it."""
         self.optimizer_d.param_groups[0]["lr"] = rate
-        if self.optimizer_f is not None:
-            self.optimizer_f.param_groups[0]["lr"] = rate * feature_share
         self.optimizer_g.param_groups[0]["lr"] = rate * generator_share
+        shares = {"features": feature_share, "patches": patch_share}
+        for name, _, optimizer in self.companions():
+            optimizer.param_groups[0]["lr"] = rate * shares[name]
 
     def reset_adam(self) -> None:
         """The optimisers forget what they have seen."""
-        for optimizer in (self.optimizer_g, self.optimizer_d, self.optimizer_f):
-            if optimizer is not None:
-                optimizer.state.clear()
+        companions = (optimizer for _, _, optimizer in self.companions())
+        for optimizer in (self.optimizer_g, self.optimizer_d, *companions):
+            optimizer.state.clear()
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:

@@ -79,9 +79,7 @@ def step_discriminator(
     """Score real and generated pictures, apart; move the discriminator."""
     loss_config, undecided = setup.config.loss, setup.loss.undecided
     fake_BCHW = fake_BCHW.detach()
-    real_BCHW = augment(
-        inputs.real_BCHW, inputs.real_draw_BK, state.augmentation.probability, setup.config.augment
-    )
+    real_BCHW = _augmented(state, inputs, setup)
     with setup.autocast():
         real_score_B, real_logit_BL = state.discriminator.judge(
             real_BCHW, inputs.real_label_BL, alpha=phase.alpha
@@ -128,11 +126,8 @@ def step_features(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup
     """Move the feature discriminator, where there is one."""
     if state.features is None or state.optimizer_f is None:
         return {}
-    probability, augmentation = state.augmentation.probability, setup.config.augment
     with torch.no_grad():
-        # Generated pictures come with the run's own augmentation: real ones must not lack it.
-        real_BCHW = augment(inputs.real_BCHW, inputs.real_draw_BK, probability, augmentation)
-        real_BCHW = _changed(real_BCHW, inputs.real_draw_BK, setup)
+        real_BCHW = _changed(_augmented(state, inputs, setup), inputs.real_draw_BK, setup)
         fake_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
     real_BS = _feature_scores(state.features, real_BCHW, inputs.real_label_BL, setup)
     fake_BS = _feature_scores(state.features, fake_BCHW, inputs.fake_label_BL, setup)
@@ -141,11 +136,26 @@ def step_features(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup
     return {"features_d": loss, "features_real": real_BS.mean(), "features_fake": fake_BS.mean()}
 
 
+def step_patches(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup: Setup) -> Scalars:
+    """Move the patch discriminator, where there is one."""
+    if state.patches is None or state.optimizer_p is None:
+        return {}
+    with torch.no_grad():
+        real_BCHW = _augmented(state, inputs, setup)
+    with setup.autocast():
+        real_BS, fake_BS = state.patches(real_BCHW), state.patches(fake_BCHW.detach())
+    loss = hinge_discriminator_loss(real_BS, fake_BS)
+    _descend(loss, state.patches, state.optimizer_p, setup)
+    return {"patches_d": loss}
+
+
 def step_generator(
     state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, phase: Phase, setup: Setup
 ) -> Scalars:
     """Score the generated pictures by the moved discriminator; move the generator."""
-    state.discriminator.requires_grad_(False)
+    judges = [state.discriminator, *(network for _, network, _ in state.companions())]
+    for judge in judges:
+        judge.requires_grad_(False)
     with setup.autocast():
         fake_score_B, fake_logit_BL = state.discriminator.judge(
             fake_BCHW, inputs.fake_label_BL, alpha=phase.alpha
@@ -156,14 +166,16 @@ def step_generator(
     if guess is not None:
         loss = loss + guess
     if state.features is not None:
-        state.features.requires_grad_(False)
         changed_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
         fake_BS = _feature_scores(state.features, changed_BCHW, inputs.fake_label_BL, setup)
         loss = loss + setup.config.features.weight * raw_generator_loss(fake_BS)
+    if state.patches is not None:
+        with setup.autocast():
+            patch_BS = state.patches(fake_BCHW)
+        loss = loss + setup.config.patches.weight * raw_generator_loss(patch_BS)
     _descend(loss, state.generator, state.optimizer_g, setup)
-    state.discriminator.requires_grad_(True)
-    if state.features is not None:
-        state.features.requires_grad_(True)
+    for judge in judges:
+        judge.requires_grad_(True)
     # Every few steps is enough to see it fade.
     if state.step % setup.config.loss.r1_interval == 0:
         gradients = [p.grad for p in state.generator.parameters() if p.grad is not None]
@@ -185,6 +197,12 @@ def mean_score(
     with setup.autocast():
         score_B = state.discriminator(real_BCHW, label_BL, alpha=phase.alpha)
     return float(score_B.float().mean())
+
+
+def _augmented(state: TrainingState, inputs: Inputs, setup: Setup) -> Tensor:
+    """Real pictures with the run's own augmentation, which generated ones come with."""
+    probability = state.augmentation.probability
+    return augment(inputs.real_BCHW, inputs.real_draw_BK, probability, setup.config.augment)
 
 
 def _changed(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> Tensor:

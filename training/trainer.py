@@ -43,6 +43,7 @@ from training.steps import (
     step_discriminator,
     step_features,
     step_generator,
+    step_patches,
     use_bf16,
 )
 from training.stopping import Stop, stop_signals
@@ -119,7 +120,10 @@ def train(
             # Look up where in the schedule we are.
             phase = phase_at(state.images_seen, config)
             state.set_learning_rate(
-                phase.learning_rate, phase.generator_share, config.features.rate
+                phase.learning_rate,
+                phase.generator_share,
+                config.features.rate,
+                config.patches.rate,
             )
 
             # Take this process's share of the next real pictures, labels and latents.
@@ -135,9 +139,10 @@ def train(
             # Generate once: the same pictures serve the discriminator's and the generator's step.
             fake_BCHW = generate(state, inputs, phase, setup)
 
-            # Step the discriminator, and the one that sees features.
+            # Step the discriminator, and those that see features and patches.
             scalars = step_discriminator(state, inputs, fake_BCHW, phase, setup)
             scalars |= step_features(state, inputs, fake_BCHW, setup)
+            scalars |= step_patches(state, inputs, fake_BCHW, setup)
 
             # Step the generator and its average.
             if phase.generator_learns:

@@ -176,9 +176,10 @@ async def test_one_is_killed_under_load_and_only_what_it_had_is_lost(server):
     assert len(tally.served) > served + clients
     both_ready(server)
     assert metric(server, "processes_died_total") == deaths + 1
-    # What the dead one had counted is still there; at most its last requests are not.
+    # What the dead one had counted is still there. An answer is counted once it has left: a client
+    # of the dead one may have one that was not counted, or have lost one that was.
     counts = metric(server, counted, route="/v1/faces/{seed}") - before
-    assert len(tally.served) <= counts <= len(tally.served) + len(tally.lost)
+    assert abs(counts - len(tally.served)) < clients
     assert metric(server, "requests_in_flight") == 1
 
 

@@ -1,4 +1,4 @@
-"""Greyscale, tinted and blurred pictures are told from good ones, and left out where asked."""
+"""Greyscale, tinted, blurred and ill-lit pictures are told from good ones, and left out."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from training.curation import Curation, chroma, sharpness
+from training.curation import Curation, cast, chroma, sharpness
 from training.errors import ConfigError
 from training.pictures import encode_png
 from training.prepare import prepare
@@ -59,7 +59,25 @@ def test_only_the_middle_has_to_be_sharp() -> None:
     assert sharpness(soft) == pytest.approx(sharpness(picture), rel=0.05)
 
 
-@pytest.mark.parametrize("limits", [{"min_chroma": -1.0}, {"min_sharpness": float("nan")}])
+def test_light_of_one_colour_is_a_cast_and_a_darker_complexion_is_not() -> None:
+    light, dark = (np.full((32, 32, 3), c, np.uint8) for c in ((214, 165, 145), (98, 62, 48)))
+    assert cast(light) < 1.5
+    assert cast(dark) < 1.5
+    for lamp in ((1, 0.75, 1.3), (0.75, 1.1, 0.7), (1.15, 0.8, 0.4)):  # violet, green, orange
+        lit = np.clip(light * np.array(lamp), 0, 255).astype(np.uint8)
+        assert cast(lit) > 2.5
+
+
+def test_only_the_face_can_have_a_cast() -> None:
+    violet = np.full((32, 32, 3), (150, 60, 220), np.uint8)
+    face = violet.copy()
+    face[6:26, 6:26] = (214, 165, 145)
+    assert cast(face) < 1.5 < 2.5 < cast(violet)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"min_chroma": -1.0}, {"min_sharpness": float("nan")}, {"max_cast": -0.5}]
+)
 def test_limits_are_numbers_from_zero(limits: dict[str, float]) -> None:
     name = next(iter(limits)).replace("_", "-")
     with pytest.raises(ConfigError, match=f"--{name} is .*: it must be a number of 0 or more"):
@@ -73,6 +91,7 @@ def test_prepare_leaves_out_and_names_what_falls_short(tmp_path: Path, workers: 
     pictures = {
         "blurred.png": blurred(photograph(1), 6),
         "good.png": photograph(2),
+        "violet.png": (photograph(4) * np.array([0.8, 0.2, 1])).astype(np.uint8),
         "grey.png": grey(photograph(3)),
     }
     for name, pixels in pictures.items():
@@ -82,12 +101,13 @@ def test_prepare_leaves_out_and_names_what_falls_short(tmp_path: Path, workers: 
         tmp_path / "kept.zip",
         resolution=32,
         workers=workers,
-        curation=Curation(min_chroma=2.5, min_sharpness=10),
+        curation=Curation(min_chroma=2.5, min_sharpness=10, max_cast=6),
     )
     assert report.pictures == 1
     reasons = {Path(entry.name).name: entry.reason for entry in report.skipped}
     assert reasons == {
         "blurred.png": "out of focus: its sharpness is below 10",
         "grey.png": "greyscale or a single tint: its chroma is below 2.5",
+        "violet.png": "off in colour: its cast is above 6",
     }
-    assert prepare(tmp_path / "photos", tmp_path / "all.zip", resolution=32).pictures == 3
+    assert prepare(tmp_path / "photos", tmp_path / "all.zip", resolution=32).pictures == 4

@@ -23,6 +23,9 @@ def prepare_command(
     min_sharpness: Annotated[
         float, typer.Option(help="Leave out blurred pictures: 4 does at 128 px; 0: none.")
     ] = 0.0,
+    max_cast: Annotated[
+        float, typer.Option(help="Leave out faces of violet, green or orange light: 2.5 does.")
+    ] = 0.0,
 ) -> None:
     """Crop, resample and label photographs, and drop duplicates, into one archive."""
     with progress_bar("preparing") as bar:
@@ -34,7 +37,7 @@ def prepare_command(
             name=name,
             layout=layout,
             workers=workers,
-            curation=Curation(min_chroma, min_sharpness),
+            curation=Curation(min_chroma, min_sharpness, max_cast),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     say(report.summary())

@@ -1,0 +1,197 @@
+"""The discriminator that sees the finest detail alone."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+from training_archives import write_archive
+
+from training.config import (
+    AugmentConfig,
+    NetworkConfig,
+    PatchConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+from training.dataset import Dataset
+from training.errors import ConfigError
+from training.inputs import inputs_at
+from training.patch_discriminator import GAINS, PatchDiscriminator
+from training.plan import plan
+from training.sampler import Sampler
+from training.schedule import Phase
+from training.snapshot import load_newest
+from training.state import TrainingState
+from training.steps import Setup, generate, step_discriminator, step_generator, step_patches
+from training.trainer import train
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(
+    preset="test",
+    network=NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8),
+    schedule=ScheduleConfig(total_kimg=0.16, hold_kimg=0.04, fade_kimg=0.04, batch_size=8),
+    patches=PatchConfig(weight=0.5),
+    precision="fp32",
+    snapshot_kimg=0.04,
+    sample_kimg=0.16,
+    log_kimg=0.04,
+)
+PHASE = Phase(16, 1.0, 8, 1e-3)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset(write_archive(tmp_path / "noise.zip"))
+
+
+def portraits(count: int, seed: int) -> Tensor:
+    """Smooth pictures image_BCHW of 32 px: no detail but a grain of one level of luma."""
+    random = torch.Generator().manual_seed(seed)
+    smooth = torch.rand(count, 3, 4, 4, generator=random) * 1.6 - 0.8
+    image_BCHW = torch.nn.functional.interpolate(smooth, (32, 32), mode="bicubic")
+    return image_BCHW + torch.randn(count, 1, 32, 32, generator=random) / 127.5
+
+
+def woven(image_BCHW: Tensor) -> Tensor:
+    """With a weave of red and blue two pixels wide, of one level of 255, which no eye sees."""
+    weave_W = torch.tensor([1.0, -1.0]).repeat(image_BCHW.shape[-1] // 2) / 127.5
+    colour_C11 = torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    return image_BCHW + colour_C11 * weave_W * weave_W[:, None].sign()
+
+
+def test_detail_is_what_a_blur_takes_out_luma_and_chroma_apart() -> None:
+    patches = PatchDiscriminator()
+    seen: list[Tensor] = []
+    patches.halve[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    flat = torch.full((1, 3, 16, 16), 0.3)
+    dot, red = flat.clone(), flat.clone()
+    dot[0, :, 8, 8] += 0.1  # grey: luma alone
+    red[0, 0, 8, 8] += 0.1
+    for image_BCHW in (flat, dot, red):
+        patches(image_BCHW)
+    assert seen[0].abs().max() < 1e-4
+    centre = seen[1][0, :, 8, 8]
+    torch.testing.assert_close(
+        centre, torch.tensor([GAINS[0] * 0.1 * 0.75, 0, 0]), atol=1e-4, rtol=0
+    )
+    assert seen[1][0, 0].sum() == pytest.approx(0, abs=1e-3)  # a blur keeps the mean
+    wanted = torch.tensor([0.299, -0.1687, 0.5]) * torch.tensor(GAINS) * 0.1 * 0.75
+    torch.testing.assert_close(seen[2][0, :, 8, 8], wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "places"), [(8, 1), (32, 16), (128, 256)])
+def test_each_place_is_scored(side: int, places: int) -> None:
+    assert PatchDiscriminator()(torch.zeros(2, 3, side, side)).shape == (2, places)
+
+
+def test_it_tells_a_weave_of_colour_that_the_eye_does_not_see(dataset: Dataset) -> None:
+    state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
+    assert state.patches is not None
+    setup = Setup(CONFIG, dataset.label_sizes, CPU, bf16=False)
+    sampler = Sampler(dataset, seed=0)
+    inputs = inputs_at(0, PHASE, sampler, CONFIG, take=np.arange(8), device=CPU)
+    for step in range(60):
+        shown = dataclasses.replace(inputs, real_BCHW=portraits(8, step))
+        loss = step_patches(state, shown, woven(portraits(8, 1000 + step)), setup)["patches_d"]
+    assert float(loss.detach()) < 0.5  # 2 before it has learnt anything
+    with torch.no_grad():
+        good, bad = portraits(16, 5000), woven(portraits(16, 5000))
+        assert state.patches(good).mean() > 0.5 > -0.5 > state.patches(bad).mean()
+
+
+def test_the_generator_lowers_what_it_holds_against_its_pictures(dataset: Dataset) -> None:
+    state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
+    assert state.patches is not None
+    setup = Setup(CONFIG, dataset.label_sizes, CPU, bf16=False)
+    inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), CONFIG, take=np.arange(8), device=CPU)
+    for _ in range(20):
+        step_patches(state, inputs, generate(state, inputs, PHASE, setup), setup)
+
+    def unreal() -> float:
+        assert state.patches is not None
+        with torch.no_grad():
+            return -float(state.patches(generate(state, inputs, PHASE, setup)).mean())
+
+    before = unreal()
+    weights = [p.detach().clone() for p in state.patches.parameters()]
+    for _ in range(10):
+        fake_BCHW = generate(state, inputs, PHASE, setup)
+        step_discriminator(state, inputs, fake_BCHW, PHASE, setup)
+        step_generator(state, inputs, fake_BCHW, PHASE, setup)
+    assert unreal() < before
+    assert all(torch.equal(a, b) for a, b in zip(weights, state.patches.parameters(), strict=True))
+    assert all(p.requires_grad for p in state.patches.parameters())
+
+
+def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset) -> None:
+    """Else it could tell them by the edges of what was cut out."""
+    augmented = AugmentConfig(mode="fixed", kinds=("cutout",), probability=1)
+    config = dataclasses.replace(CONFIG, augment=augmented)
+    state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
+    assert state.patches is not None
+    seen: list[Tensor] = []
+    state.patches.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    setup = Setup(config, dataset.label_sizes, CPU, bf16=False)
+    inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), config, take=np.arange(8), device=CPU)
+    step_patches(state, inputs, generate(state, inputs, PHASE, setup), setup)
+    assert len(seen) == 2
+    for image_BCHW in seen:
+        cut_B = (image_BCHW == 0).all(dim=1).float().mean(dim=(1, 2))
+        assert (cut_B > 0.05).all()
+
+
+def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=500)
+    train(config, dataset, run, device=CPU, resume=resume, console=console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def until(kimg: float, weight: float = 0.5) -> TrainConfig:
+    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
+    return dataclasses.replace(CONFIG, schedule=schedule, patches=PatchConfig(weight=weight))
+
+
+def final_tensors(run: Path) -> dict[str, Tensor]:
+    groups = load_newest(run)[0].tensors
+    return {f"{g}/{k}": v for g, tensors in groups.items() for k, v in tensors.items()}
+
+
+def test_a_run_takes_it_up_half_way_and_goes_on_to_the_same_bits(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    go(until(0.04, weight=0), dataset, tmp_path / "whole")
+    assert not any(name.startswith("patches/") for name in final_tensors(tmp_path / "whole"))
+    go(until(0.04, weight=0), dataset, tmp_path / "cut")
+    assert "patches_d" in go(until(0.16), dataset, tmp_path / "whole", resume=True)
+    go(until(0.088), dataset, tmp_path / "cut", resume=True)
+    go(until(0.16), dataset, tmp_path / "cut", resume=True)
+    whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
+    assert any(name.startswith("patches/") for name in whole)
+    assert any(name.startswith("optimizer_p/") for name in whole)
+    assert whole.keys() == cut.keys()
+    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+
+
+def test_a_dry_run_counts_it_in(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped: list[int] = []
+
+    def counted(*given: object) -> dict[str, Tensor]:
+        stepped.append(len(given))
+        return {}
+
+    monkeypatch.setattr("training.plan.step_patches", counted)
+    looked = plan(CONFIG, dataset, CPU)
+    assert all(phase.measured for phase in looked.phases)
+    assert len(stepped) >= len(looked.phases)
+
+
+def test_pictures_smaller_than_a_patch_are_refused() -> None:
+    schedule = dataclasses.replace(CONFIG.schedule, start_resolution=4)
+    with pytest.raises(ConfigError, match="a patch needs 8 px"):
+        dataclasses.replace(CONFIG, schedule=schedule)
