@@ -48,6 +48,7 @@ def model_card(
         ),
         "## Quality",
         _quality(provenance["metrics"]),
+        *_other_pictures(provenance["metrics"], dataset),
         *_dependence(provenance["training"]),
         "## Limits",
         "- It shows what its training pictures show, with their skew: groups that are rare in the "
@@ -112,6 +113,17 @@ def _quality(metrics: Mapping[str, Any] | None) -> str:
             f"| {measure['samples']} |"
         )
     return "\n".join([*rows, *_groups(metrics.get("groups", []))])
+
+
+def _other_pictures(metrics: Mapping[str, Any] | None, dataset: Mapping[str, Any]) -> Sequence[str]:
+    """A sentence where the figures are beside other pictures than those trained on."""
+    measured = (metrics or {}).get("dataset")
+    if measured is None or measured["digest"] == dataset["digest"]:
+        return []
+    return [
+        f"These are measured beside `{measured['name']}` (digest `{measured['digest'][:16]}`), "
+        "which is not the archive it was trained on."
+    ]
 
 
 def _dependence(training: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Snapshot → checkpoint: the grid is what the service shows, and the card's links resolve."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -97,6 +98,27 @@ def test_the_card_says_how_the_run_grew_and_what_helped_it(exported: Path) -> No
     card = (exported / "helped" / "README.md").read_text()
     assert "learned in 50 steps to repeat what was there" in card
     assert "EfficientNet's features are not independent" in card
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_the_card_says_where_figures_are_beside_other_pictures(
+    exported: Path, tmp_path: Path, other: bool
+) -> None:
+    dataset = Dataset(exported / "noise.zip")
+    beside = {"name": "old", "digest": "0" * 64 if other else dataset.digest}
+    evaluation = tmp_path / "evaluation.json"
+    evaluation.write_text(json.dumps({"measures": [], "dataset": beside}))
+    export(
+        exported / "run",
+        tmp_path / "judged",
+        config=CONFIG,
+        dataset=dataset,
+        licence="Free",
+        evaluation=evaluation,
+    )
+    card = (tmp_path / "judged" / "README.md").read_text()
+    assert ("beside `old` (digest `0000000000000000`)" in card) == other
+    assert ("not the archive it was trained on" in card) == other
 
 
 def test_a_second_export_replaces_the_first_whole(exported: Path) -> None:
