@@ -82,7 +82,7 @@ def cast(image_HWC: NDArray[np.uint8]) -> float:
     """How far the face's mean colour is from that of portraits, in standard deviations.
 
     Light that the camera was not balanced for, filters and stage lamps. Faces of every complexion
-    differ in brightness far more than in hue, which alone counts here.
+    differ in brightness, which does not count here, far more than in mean Cb and Cr, which do.
     """
     red, green, blue = _middle(image_HWC.astype(np.float32)).mean(axis=(0, 1))
     luma = np.array([red, green, blue]) @ LUMA_C
