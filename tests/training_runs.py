@@ -97,3 +97,11 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
 def seen(run: Path) -> int:
     """How far the log has come."""
     return max((row["images_seen"] for row in rows(run)), default=0)
+
+
+def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> str:
+    """Train in this process; what the run told people."""
+    console = Console(file=io.StringIO(), width=500)
+    train(config, dataset, run, device=CPU, resume=resume, console=console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()

@@ -115,7 +115,7 @@ def _quality(metrics: Mapping[str, Any] | None) -> str:
     return "\n".join([*rows, *_groups(metrics.get("groups", []))])
 
 
-def _other_pictures(metrics: Mapping[str, Any] | None, dataset: Mapping[str, Any]) -> Sequence[str]:
+def _other_pictures(metrics: Mapping[str, Any] | None, dataset: Mapping[str, Any]) -> list[str]:
     """A sentence where the figures are beside other pictures than those trained on."""
     measured = (metrics or {}).get("dataset")
     if measured is None or measured["digest"] == dataset["digest"]:

@@ -9,6 +9,8 @@ Fridrich and Kodovsky, "Rich Models for Steganalysis of Digital Images" (IEEE TI
 bounded slopes: Miyato et al. (arXiv 1802.05957).
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class PatchDiscriminator(nn.Module):
         self.register_buffer("detail", _detail_kernel())
         self.halve = nn.ModuleList(
             spectral_norm(nn.Conv2d(below, above, 4, stride=2, padding=1))
-            for below, above in zip((3, *WIDTHS), WIDTHS, strict=False)
+            for below, above in itertools.pairwise((3, *WIDTHS))
         )
         self.score = spectral_norm(nn.Conv2d(WIDTHS[-1], 1, 1))
 

@@ -1,7 +1,6 @@
 """The discriminator that sees pictures through a frozen network, and that network."""
 
 import dataclasses
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor
 from training_archives import write_archive
+from training_runs import go, tensors
 
 import training.backbone
 import training.metrics.efficientnet
@@ -33,10 +32,8 @@ from training.metrics.weights import normalised_convolution
 from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
-from training.snapshot import load_newest
 from training.state import TrainingState
 from training.steps import Setup, generate, step_discriminator, step_features, step_generator
-from training.trainer import train
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -76,21 +73,9 @@ def cheap_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.backbone, "FrozenEfficientNet", made)
 
 
-def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=500)
-    train(config, dataset, run, device=CPU, resume=resume, console=console)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
 def shortened(kimg: float) -> TrainConfig:
     schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
     return dataclasses.replace(CONFIG, schedule=schedule)
-
-
-def final_tensors(run: Path) -> dict[str, Tensor]:
-    groups = load_newest(run)[0].tensors
-    return {f"{g}/{k}": v for g, tensors in groups.items() for k, v in tensors.items()}
 
 
 @needs_weights
@@ -227,7 +212,7 @@ def test_a_run_with_it_goes_on_to_the_same_bits(tmp_path: Path, dataset: Dataset
     assert "features_d" in told
     go(shortened(0.088), dataset, tmp_path / "cut")
     go(shortened(0.16), dataset, tmp_path / "cut", resume=True)
-    whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
+    whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
     assert any(name.startswith("features/") for name in whole)
     assert any(name.startswith("optimizer_f/") for name in whole)
     assert whole.keys() == cut.keys()
@@ -246,7 +231,7 @@ def test_a_run_may_begin_with_it_half_way_and_go_on_without(
 ) -> None:
     without = dataclasses.replace(shortened(0.08), features=FeatureConfig())
     go(without, dataset, tmp_path / "run")
-    assert not any(name.startswith("features/") for name in final_tensors(tmp_path / "run"))
+    assert not any(name.startswith("features/") for name in tensors(tmp_path / "run"))
     assert "features_d" in go(shortened(0.12), dataset, tmp_path / "run", resume=True)
     without = dataclasses.replace(shortened(0.16), features=FeatureConfig())
     assert "features_d" not in go(without, dataset, tmp_path / "run", resume=True)

@@ -1,15 +1,14 @@
 """The discriminator that sees the finest detail alone."""
 
 import dataclasses
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 from training_archives import write_archive
+from training_runs import go, tensors
 
 from training.config import (
     AugmentConfig,
@@ -25,10 +24,8 @@ from training.patch_discriminator import GAINS, PatchDiscriminator
 from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
-from training.snapshot import load_newest
 from training.state import TrainingState
 from training.steps import Setup, generate, step_discriminator, step_generator, step_patches
-from training.trainer import train
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -145,33 +142,21 @@ def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset)
         assert (cut_B > 0.05).all()
 
 
-def go(config: TrainConfig, dataset: Dataset, run: Path, *, resume: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=500)
-    train(config, dataset, run, device=CPU, resume=resume, console=console)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
 def until(kimg: float, weight: float = 0.5) -> TrainConfig:
     schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
     return dataclasses.replace(CONFIG, schedule=schedule, patches=PatchConfig(weight=weight))
-
-
-def final_tensors(run: Path) -> dict[str, Tensor]:
-    groups = load_newest(run)[0].tensors
-    return {f"{g}/{k}": v for g, tensors in groups.items() for k, v in tensors.items()}
 
 
 def test_a_run_takes_it_up_half_way_and_goes_on_to_the_same_bits(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     go(until(0.04, weight=0), dataset, tmp_path / "whole")
-    assert not any(name.startswith("patches/") for name in final_tensors(tmp_path / "whole"))
+    assert not any(name.startswith("patches/") for name in tensors(tmp_path / "whole"))
     go(until(0.04, weight=0), dataset, tmp_path / "cut")
     assert "patches_d" in go(until(0.16), dataset, tmp_path / "whole", resume=True)
     go(until(0.088), dataset, tmp_path / "cut", resume=True)
     go(until(0.16), dataset, tmp_path / "cut", resume=True)
-    whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
+    whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
     assert any(name.startswith("patches/") for name in whole)
     assert any(name.startswith("optimizer_p/") for name in whole)
     assert whole.keys() == cut.keys()

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 from training_archives import write_archive
+from training_runs import tensors
 
 import training.snapshot
 from training.config import (
@@ -64,11 +65,6 @@ def shortened(kimg: float) -> TrainConfig:
     return dataclasses.replace(CONFIG, schedule=schedule)
 
 
-def final_tensors(run: Path) -> dict[str, torch.Tensor]:
-    groups = load_newest(run)[0].tensors
-    return {f"{g}/{k}": v for g, tensors in groups.items() for k, v in tensors.items()}
-
-
 def test_a_run_writes_what_it_promises(tmp_path: Path, dataset: Dataset) -> None:
     run = tmp_path / "run"
     go(CONFIG, dataset, run)
@@ -116,7 +112,7 @@ def test_every_recipe_trains_and_goes_on_to_the_same_bits(
     go(cut(0.24), dataset, tmp_path / "whole")
     go(cut(0.152), dataset, tmp_path / "cut")
     go(cut(0.24), dataset, tmp_path / "cut", resume=True)
-    whole, cut = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "cut")
+    whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
 
@@ -137,7 +133,7 @@ def test_a_snapshot_from_before_there_was_augmentation_or_a_window_is_resumed(
     schedule = dataclasses.replace(config.schedule, total_kimg=0.24)
     config = dataclasses.replace(config, schedule=schedule)
     go(config, dataset, tmp_path / "old", resume=True)
-    whole, resumed = final_tensors(tmp_path / "whole"), final_tensors(tmp_path / "old")
+    whole, resumed = tensors(tmp_path / "whole"), tensors(tmp_path / "old")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -176,7 +172,7 @@ def test_a_weight_that_is_not_finite_never_replaces_a_good_snapshot(
 def test_networks_and_average_move(tmp_path: Path, dataset: Dataset) -> None:
     go(shortened(0.2), dataset, tmp_path / "a")
     go(dataclasses.replace(shortened(0.2), seed=1), dataset, tmp_path / "b")
-    a, b = final_tensors(tmp_path / "a"), final_tensors(tmp_path / "b")
+    a, b = tensors(tmp_path / "a"), tensors(tmp_path / "b")
     for name in ("generator/dense.weight", "average/dense.weight", "discriminator/score.weight"):
         assert not torch.equal(a[name], b[name])
     assert not torch.equal(a["generator/dense.weight"], a["average/dense.weight"])
@@ -213,7 +209,7 @@ def test_any_set_of_labels_trains_in_every_conditioning(
 def test_unlabelled_pictures_train_an_unconditional_pair(tmp_path: Path) -> None:
     dataset = Dataset(write_archive(tmp_path / "plain.zip", labelled=False))
     go(shortened(0.12), dataset, tmp_path / "run")
-    assert "generator/embed.weight" not in final_tensors(tmp_path / "run")
+    assert "generator/embed.weight" not in tensors(tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
