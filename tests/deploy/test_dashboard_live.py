@@ -54,7 +54,9 @@ def test_no_panel_stays_empty_and_a_server_that_goes_is_missed(tmp_path):
                 if not any(watching.ask(query(target["expr"])) for target in panel["targets"])
             ]
             assert empty == []
-            assert watching.ask("ALERTS") == []
+            # A busy machine may be slow for a moment, which wakes nobody unless it goes on.
+            assert watching.ask('ALERTS{alertname!~"VisageQueueWaitLong|VisageLatency.*"}') == []
+            assert watching.ask('ALERTS{alertstate="firing"}') == []
             drawer().main([watching.url, str(tmp_path / "dashboard.webp"), "--minutes", "1"])
             server.stop()
             (missed,) = watching.wait_for('ALERTS{alertname="VisageNobodyReady"}')
