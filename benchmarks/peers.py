@@ -53,9 +53,9 @@ def our_step(
             fake_draw_BK=draw_BK,
             mix_B=torch.rand(batch),
         )
-        fake_BCHW = generate(state, inputs, phase, setup)
-        step_discriminator(state, inputs, fake_BCHW, phase, setup)
-        step_generator(state, inputs, fake_BCHW, phase, setup)
+        fake = generate(state, inputs, phase, setup)
+        step_discriminator(state, inputs, fake, phase, setup)
+        step_generator(state, inputs, fake, phase, setup)
         state.update_average(0.999)
         state.step += 1
 

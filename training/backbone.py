@@ -19,7 +19,6 @@ from training.metrics.efficientnet import (
     blocks,
     efficientnet_file,
     load_efficientnet,
-    same_padding,
 )
 from training.metrics.weights import EPSILON, STATISTICS, Weights
 
@@ -62,15 +61,17 @@ class FrozenEfficientNet:
             image_BCHW = F.avg_pool2d(image_BCHW, side // LARGEST)
         # Its own scale, (pixel − 127) / 128, is ours but for less than a half per cent.
         x = image_BCHW.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        x = F.relu6(F.conv2d(same_padding(x, 3, 2), *self._layers["_conv_stem"], stride=2))
+        x = F.conv2d(x, *self._layers["_conv_stem"], stride=2, padding=1)
+        x = F.relu6(x, inplace=True)
         maps = []
         for number, block in enumerate(blocks()):
             before, name = x, block.name
             if block.hidden != block.source:
-                x = F.relu6(_frozen(x, *self._layers[f"{name}._expand_conv"]))
-            x = same_padding(x, block.kernel, block.stride) if block.stride > 1 else x
+                x = _frozen(x, *self._layers[f"{name}._expand_conv"])
+                x = F.relu6(x, inplace=True)
             x = _frozen(x, *self._layers[f"{name}._depthwise_conv"], block.stride)
-            x = _frozen(F.relu6(x), *self._layers[f"{name}._project_conv"])
+            x = F.relu6(x, inplace=True)
+            x = _frozen(x, *self._layers[f"{name}._project_conv"])
             if block.stride == 1 and block.source == block.channels:
                 x = x + before
             if number in TAKEN:
@@ -80,18 +81,25 @@ class FrozenEfficientNet:
 
 
 def _folded(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each convolution's kernel and bias, with the normalisation that follows it folded in."""
-    pairs = [("_conv_stem", "_bn0")]
+    """Each convolution's kernel and bias, with the normalisation that follows it folded in.
+
+    TensorFlow's SAME pads one more below and to the right where it halves an even side. A kernel
+    with a row and a column of zeros before it sees the same with as much padding on every side,
+    which a convolution has of its own.
+    """
+    layers = [("_conv_stem", "_bn0", 2)]
     for block in blocks():
         if block.hidden != block.source:
-            pairs.append((f"{block.name}._expand_conv", f"{block.name}._bn0"))
-        pairs.append((f"{block.name}._depthwise_conv", f"{block.name}._bn1"))
-        pairs.append((f"{block.name}._project_conv", f"{block.name}._bn2"))
+            layers.append((f"{block.name}._expand_conv", f"{block.name}._bn0", 1))
+        layers.append((f"{block.name}._depthwise_conv", f"{block.name}._bn1", block.stride))
+        layers.append((f"{block.name}._project_conv", f"{block.name}._bn2", 1))
     folded = {}
-    for convolution, normalisation in pairs:
+    for convolution, normalisation, stride in layers:
         gain, bias, mean, variance = (weights[f"{normalisation}.{name}"] for name in STATISTICS)
         scale = gain / (variance + EPSILON).sqrt()
         kernel = weights[f"{convolution}.weight"] * scale[:, None, None, None]
+        if stride == 2:
+            kernel = F.pad(kernel, (1, 0, 1, 0))
         folded[convolution] = kernel, bias - mean * scale
     return folded
 
@@ -110,10 +118,10 @@ class _FrozenConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, stride: int) -> Tensor:
-        """Same padding at stride 1; at others what is given has it already."""
+        """At stride 1 with an odd kernel, at stride 2 with an even one, on an even side."""
         ctx.save_for_backward(kernel)
         ctx.groups = kernel.shape[0] if kernel.shape[1] == 1 else 1
-        ctx.stride, ctx.padding = stride, kernel.shape[-1] // 2 if stride == 1 else 0
+        ctx.stride, ctx.padding = stride, (kernel.shape[-1] - 1) // 2
         return F.conv2d(x, kernel, bias, stride=stride, padding=ctx.padding, groups=ctx.groups)
 
     @staticmethod

@@ -139,18 +139,18 @@ def _seconds_per_image(phase: PlannedPhase, state: TrainingState, setup: Setup) 
     """Of whole steps, R1 counted in as often as it is taken."""
     interval = setup.config.loss.r1_interval
     now = Phase(phase.resolution, 0.5 if phase.fading else 1.0, phase.batch_size, 0.0)
-    state.set_learning_rate(0.0)
+    state.set_learning_rates(now, setup.config)
     inputs = _random_inputs(now, setup)
     plain = []
     for step in range(TIMED_STEPS + 1):
         # The first step also makes room for what it needs; the last one takes R1.
         state.step = interval * step if step == TIMED_STEPS else interval * step + 1
         start = time.perf_counter()
-        fake_BCHW = generate(state, inputs, now, setup)
-        step_discriminator(state, inputs, fake_BCHW, now, setup)
-        step_features(state, inputs, fake_BCHW, setup)
-        step_patches(state, inputs, fake_BCHW, setup)
-        step_generator(state, inputs, fake_BCHW, now, setup)
+        fake = generate(state, inputs, now, setup)
+        step_discriminator(state, inputs, fake, now, setup)
+        step_features(state, inputs, fake, setup)
+        step_patches(state, inputs, fake, setup)
+        step_generator(state, inputs, fake, now, setup)
         if setup.device.type == "cuda":
             torch.cuda.synchronize()
         plain.append(time.perf_counter() - start)

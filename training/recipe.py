@@ -107,6 +107,10 @@ class ScheduleConfig:
     generator_rate: float = 1.0
     """The generator's learning rate as a share of the discriminator's (two time scales: Heusel et
     al., arXiv 1706.08500): less where the discriminator cannot keep up."""
+    lower_rate: float = 1.0
+    """Of the generator's learning rate, the share of its layers below the resolution that is being
+    learnt: less keeps what they know while new ones are fitted to them (slower lower layers: Howard
+    and Ruder, arXiv 1801.06146, section 3.2); 0: they stay as they are, which is also quicker."""
 
     def __post_init__(self) -> None:
         check_bounds(self, 0, "total_kimg", "hold_kimg", "learning_rate", above=True)
@@ -114,6 +118,7 @@ class ScheduleConfig:
         check_bounds(self, 0, "final_learning_rate")
         check_bounds(self, 0, "discriminator_kimg", "generator_ramp_kimg")
         check_bounds(self, 0, "generator_rate", above=True)
+        check_bounds(self, 0, "lower_rate")
         sizes = [self.batch_size, *self.batch_size_by_resolution.values()]
         check(min(sizes) > 0, f"batch sizes are {sizes}: each must be at least 1")
         rates = list(self.learning_rate_by_resolution.values())

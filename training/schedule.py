@@ -27,6 +27,9 @@ class Phase:
     """Of the learning rate, what the generator has: 0 while a fresh discriminator catches up with a
     generator that was there before it."""
 
+    lower_share: float = 1.0
+    """Of the generator's learning rate, what its layers below `resolution` have."""
+
     @property
     def generator_learns(self) -> bool:
         """Whether the generator moves at all."""
@@ -55,6 +58,7 @@ def phase_at(images_seen: int, config: TrainConfig) -> Phase:
         learning_rate=learning_rate_at(kimg, resolution, config),
         label_influence=label_influence_at(kimg, config),
         generator_share=generator_share_at(kimg, config),
+        lower_share=schedule.lower_rate,
     )
 
 

@@ -4,7 +4,8 @@ Random draws are pure functions of (seed, images seen), so there is no random st
 """
 
 import copy
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from training.diagnostics import NotFiniteError
 from training.errors import SnapshotError
 from training.feature_discriminator import FeatureDiscriminator
 from training.patch_discriminator import PatchDiscriminator
+from training.schedule import Phase
 from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -59,16 +61,16 @@ class TrainingState:
             generator,
             discriminator,
             average,
-            _adam(generator, rate),
-            _adam(discriminator, rate),
+            _adam(_by_resolution(generator), rate),
+            _adam(discriminator.parameters(), rate),
             Augmentation.initial(config.augment),
         )
         if config.features.weight:
             state.features = FeatureDiscriminator(network.label_dim).to(device)
-            state.optimizer_f = _adam(state.features, rate)
+            state.optimizer_f = _adam(state.features.parameters(), rate)
         if config.patches.weight:
             state.patches = _channels_last(PatchDiscriminator().to(device))
-            state.optimizer_p = _adam(state.patches, rate)
+            state.optimizer_p = _adam(state.patches.parameters(), rate)
         return state
 
     def companions(self) -> Iterator[tuple[str, nn.Module, torch.optim.Adam]]:
@@ -133,17 +135,16 @@ class TrainingState:
                 if not tensor.isfinite().all():
                     raise NotFiniteError(f"{network}.{name}", self.images_seen)
 
-    def set_learning_rate(
-        self,
-        rate: float,
-        generator_share: float = 1.0,
-        feature_share: float = 1.0,
-        patch_share: float = 1.0,
-    ) -> None:
+    def set_learning_rates(self, phase: Phase, config: TrainConfig) -> None:
         """The discriminator's; those of the other networks are shares of it."""
+        rate = phase.learning_rate
         self.optimizer_d.param_groups[0]["lr"] = rate
-        self.optimizer_g.param_groups[0]["lr"] = rate * generator_share
-        shares = {"features": feature_share, "patches": patch_share}
+        for group in self.optimizer_g.param_groups:
+            share = phase.lower_share if group["resolution"] < phase.resolution else 1.0
+            group["lr"] = rate * phase.generator_share * share
+            for parameter in group["params"]:
+                parameter.requires_grad_(share > 0)
+        shares = {"features": config.features.rate, "patches": config.patches.rate}
         for name, _, optimizer in self.companions():
             optimizer.param_groups[0]["lr"] = rate * shares[name]
 
@@ -160,10 +161,23 @@ class TrainingState:
             mean.lerp_(new, 1 - decay)
 
 
-def _adam(network: torch.nn.Module, rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        network.parameters(), lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True
-    )
+def _adam(parameters: Iterable[Any], rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
+
+
+def _by_resolution(generator: Generator) -> list[dict[str, Any]]:
+    """Its parameters in their own order, which snapshots count by, in groups that each belong to
+    one `resolution`."""
+
+    def resolution(named: tuple[str, nn.Parameter]) -> int:
+        part, *index = named[0].split(".")
+        at = {"blocks": 1, "to_rgb": 0}
+        return generator.config.resolutions[int(index[0]) + at[part] if part in at else 0]
+
+    return [
+        {"params": [parameter for _, parameter in group], "resolution": side}
+        for side, group in itertools.groupby(generator.named_parameters(), resolution)
+    ]
 
 
 def _channels_last(network: Network) -> Network:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training.augment import augment
 from training.config import AugmentConfig, TrainConfig
 from training.distributed import World
-from training.feature_discriminator import Backbone, FeatureDiscriminator
+from training.feature_discriminator import Backbone
 from training.inputs import Inputs
 from training.losses import (
     ADVERSARIAL_LOSSES,
@@ -53,6 +53,16 @@ class Setup:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
+@dataclass(frozen=True)
+class Generated:
+    """Pictures of one step, and what the feature discriminator is shown of them."""
+
+    image_BCHW: Tensor
+    """Augmented as real ones are."""
+    maps: list[Tensor]
+    """Of the backbone; empty where the run has none."""
+
+
 def use_bf16(precision: str, device: torch.device) -> bool:
     """Whether to train in bfloat16: asked for, or native to the device."""
     if precision != "auto":
@@ -62,23 +72,23 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Tensor:
-    """Generated pictures fake_BCHW, augmented; one pass serves both networks' steps."""
+def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Generated:
+    """One pass of generator and backbone serves every network's step."""
     with torch.set_grad_enabled(phase.generator_learns), setup.autocast():
-        fake_BCHW: Tensor = state.generator(
+        image_BCHW: Tensor = state.generator(
             inputs.z_BZ, inputs.fake_label_BL, resolution=phase.resolution, alpha=phase.alpha
         )
-    return augment(
-        fake_BCHW, inputs.fake_draw_BK, state.augmentation.probability, setup.config.augment
-    )
+    probability = state.augmentation.probability
+    image_BCHW = augment(image_BCHW, inputs.fake_draw_BK, probability, setup.config.augment)
+    return Generated(image_BCHW, _maps(image_BCHW, inputs.fake_draw_BK, setup))
 
 
 def step_discriminator(
-    state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, phase: Phase, setup: Setup
+    state: TrainingState, inputs: Inputs, fake: Generated, phase: Phase, setup: Setup
 ) -> Scalars:
     """Score real and generated pictures, apart; move the discriminator."""
     loss_config, undecided = setup.config.loss, setup.loss.undecided
-    fake_BCHW = fake_BCHW.detach()
+    fake_BCHW = fake.image_BCHW.detach()
     real_BCHW = _augmented(state, inputs, setup)
     with setup.autocast():
         real_score_B, real_logit_BL = state.discriminator.judge(
@@ -122,35 +132,36 @@ def step_discriminator(
     return scalars
 
 
-def step_features(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup: Setup) -> Scalars:
+def step_features(state: TrainingState, inputs: Inputs, fake: Generated, setup: Setup) -> Scalars:
     """Move the feature discriminator, where there is one."""
     if state.features is None or state.optimizer_f is None:
         return {}
     with torch.no_grad():
-        real_BCHW = _changed(_augmented(state, inputs, setup), inputs.real_draw_BK, setup)
-        fake_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
-    real_BS = _feature_scores(state.features, real_BCHW, inputs.real_label_BL, setup)
-    fake_BS = _feature_scores(state.features, fake_BCHW, inputs.fake_label_BL, setup)
+        real_maps = _maps(_augmented(state, inputs, setup), inputs.real_draw_BK, setup)
+    fake_maps = [m.detach() for m in fake.maps]
+    with setup.autocast():
+        real_BS = state.features(real_maps, inputs.real_label_BL).float()
+        fake_BS = state.features(fake_maps, inputs.fake_label_BL).float()
     loss = hinge_discriminator_loss(real_BS, fake_BS)
     _descend(loss, state.features, state.optimizer_f, setup)
     return {"features_d": loss, "features_real": real_BS.mean(), "features_fake": fake_BS.mean()}
 
 
-def step_patches(state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, setup: Setup) -> Scalars:
+def step_patches(state: TrainingState, inputs: Inputs, fake: Generated, setup: Setup) -> Scalars:
     """Move the patch discriminator, where there is one."""
     if state.patches is None or state.optimizer_p is None:
         return {}
     with torch.no_grad():
         real_BCHW = _augmented(state, inputs, setup)
     with setup.autocast():
-        real_BS, fake_BS = state.patches(real_BCHW), state.patches(fake_BCHW.detach())
+        real_BS, fake_BS = state.patches(real_BCHW), state.patches(fake.image_BCHW.detach())
     loss = hinge_discriminator_loss(real_BS, fake_BS)
     _descend(loss, state.patches, state.optimizer_p, setup)
     return {"patches_d": loss}
 
 
 def step_generator(
-    state: TrainingState, inputs: Inputs, fake_BCHW: Tensor, phase: Phase, setup: Setup
+    state: TrainingState, inputs: Inputs, fake: Generated, phase: Phase, setup: Setup
 ) -> Scalars:
     """Score the generated pictures by the moved discriminator; move the generator."""
     judges = [state.discriminator, *(network for _, network, _ in state.companions())]
@@ -158,7 +169,7 @@ def step_generator(
         judge.requires_grad_(False)
     with setup.autocast():
         fake_score_B, fake_logit_BL = state.discriminator.judge(
-            fake_BCHW, inputs.fake_label_BL, alpha=phase.alpha
+            fake.image_BCHW, inputs.fake_label_BL, alpha=phase.alpha
         )
     loss = setup.loss.generator(fake_score_B)
     scalars = {"loss_g": loss}
@@ -166,12 +177,12 @@ def step_generator(
     if guess is not None:
         loss = loss + guess
     if state.features is not None:
-        changed_BCHW = _changed(fake_BCHW, inputs.fake_draw_BK, setup)
-        fake_BS = _feature_scores(state.features, changed_BCHW, inputs.fake_label_BL, setup)
+        with setup.autocast():
+            fake_BS = state.features(fake.maps, inputs.fake_label_BL).float()
         loss = loss + setup.config.features.weight * raw_generator_loss(fake_BS)
     if state.patches is not None:
         with setup.autocast():
-            patch_BS = state.patches(fake_BCHW)
+            patch_BS = state.patches(fake.image_BCHW)
         loss = loss + setup.config.patches.weight * raw_generator_loss(patch_BS)
     _descend(loss, state.generator, state.optimizer_g, setup)
     for judge in judges:
@@ -205,19 +216,15 @@ def _augmented(state: TrainingState, inputs: Inputs, setup: Setup) -> Tensor:
     return augment(inputs.real_BCHW, inputs.real_draw_BK, probability, setup.config.augment)
 
 
-def _changed(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> Tensor:
-    """Pictures as the feature discriminator is shown them; never their colours, which it judges."""
+def _maps(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> list[Tensor]:
+    """What the feature discriminator is shown: moved and cut pictures, never of other colours,
+    which it judges, through the backbone."""
+    if setup.backbone is None:
+        return []
     kinds = AugmentConfig(mode="fixed", kinds=("translation", "cutout"))
-    return augment(image_BCHW, draw_BK, setup.config.features.probability, kinds)
-
-
-def _feature_scores(
-    features: FeatureDiscriminator, image_BCHW: Tensor, label_BL: Tensor | None, setup: Setup
-) -> Tensor:
-    """score_BS, in float32."""
-    assert setup.backbone is not None, "a run with a feature discriminator has its backbone"
+    image_BCHW = augment(image_BCHW, draw_BK, setup.config.features.probability, kinds)
     with setup.autocast():
-        return features(setup.backbone(image_BCHW), label_BL).float()
+        return setup.backbone(image_BCHW)
 
 
 def _guess(

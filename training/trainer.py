@@ -119,12 +119,7 @@ def train(
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.
             phase = phase_at(state.images_seen, config)
-            state.set_learning_rate(
-                phase.learning_rate,
-                phase.generator_share,
-                config.features.rate,
-                config.patches.rate,
-            )
+            state.set_learning_rates(phase, config)
 
             # Take this process's share of the next real pictures, labels and latents.
             inputs = inputs_at(
@@ -136,17 +131,17 @@ def train(
                 device=device,
             )
 
-            # Generate once: the same pictures serve the discriminator's and the generator's step.
-            fake_BCHW = generate(state, inputs, phase, setup)
+            # Generate once: the same pictures serve every discriminator's and the generator's step.
+            fake = generate(state, inputs, phase, setup)
 
             # Step the discriminator, and those that see features and patches.
-            scalars = step_discriminator(state, inputs, fake_BCHW, phase, setup)
-            scalars |= step_features(state, inputs, fake_BCHW, setup)
-            scalars |= step_patches(state, inputs, fake_BCHW, setup)
+            scalars = step_discriminator(state, inputs, fake, phase, setup)
+            scalars |= step_features(state, inputs, fake, setup)
+            scalars |= step_patches(state, inputs, fake, setup)
 
             # Step the generator and its average.
             if phase.generator_learns:
-                scalars |= step_generator(state, inputs, fake_BCHW, phase, setup)
+                scalars |= step_generator(state, inputs, fake, phase, setup)
                 decay = average_decay_at(state.images_seen, phase.batch_size, config)
                 state.update_average(decay)
 

@@ -117,7 +117,7 @@ def test_its_gradient_by_the_picture_is_the_one_autograd_derives(
 
     def derived(x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
         groups = kernel.shape[0] if kernel.shape[1] == 1 else 1
-        padding = kernel.shape[-1] // 2 if stride == 1 else 0
+        padding = (kernel.shape[-1] - 1) // 2
         return F.conv2d(x, kernel, bias, stride=stride, padding=padding, groups=groups)
 
     monkeypatch.setattr("training.backbone._frozen", derived)
@@ -161,8 +161,8 @@ def test_it_learns_to_tell_and_the_generator_learns_from_it(dataset: Dataset) ->
 
     losses = []
     for _ in range(30):
-        fake_BCHW = generate(state, inputs, phase, setup)
-        losses.append(float(step_features(state, inputs, fake_BCHW, setup)["features_d"].detach()))
+        fake = generate(state, inputs, phase, setup)
+        losses.append(float(step_features(state, inputs, fake, setup)["features_d"].detach()))
     assert losses[-1] < 0.7 * losses[0]
     assert len(stays) == 2 * len(TAPS)
     assert all(torch.equal(dict(state.features.named_buffers())[n], t) for n, t in stays.items())
@@ -171,14 +171,14 @@ def test_it_learns_to_tell_and_the_generator_learns_from_it(dataset: Dataset) ->
     def unreal() -> float:
         assert state.features is not None
         with torch.no_grad():
-            fake_BCHW = generate(state, inputs, phase, setup)
-            return -float(state.features(halvings(fake_BCHW), inputs.fake_label_BL).mean())
+            fake = generate(state, inputs, phase, setup)
+            return -float(state.features(halvings(fake.image_BCHW), inputs.fake_label_BL).mean())
 
     before, weights = unreal(), [p.detach().clone() for p in state.features.parameters()]
     for _ in range(10):
-        fake_BCHW = generate(state, inputs, phase, setup)
-        step_discriminator(state, inputs, fake_BCHW, phase, setup)
-        step_generator(state, inputs, fake_BCHW, phase, setup)
+        fake = generate(state, inputs, phase, setup)
+        step_discriminator(state, inputs, fake, phase, setup)
+        step_generator(state, inputs, fake, phase, setup)
     assert unreal() < before
     assert all(torch.equal(a, b) for a, b in zip(weights, state.features.parameters(), strict=True))
 

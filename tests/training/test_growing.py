@@ -2,6 +2,7 @@ import dataclasses
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,12 @@ from training.config import NetworkConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.growing import distil_new_layers, new_layers
+from training.inputs import inputs_at
 from training.sampler import Sampler
 from training.schedule import grows, phase_at
 from training.snapshot import load_newest
 from training.state import TrainingState, fixed_latents
-from training.steps import Setup
+from training.steps import Setup, generate, step_generator
 from training.trainer import train
 
 CPU = torch.device("cpu")
@@ -115,6 +117,41 @@ def test_a_run_repeats_once_and_resumes_to_the_same_bits(tmp_path: Path, dataset
             assert unequal == []
 
 
+@pytest.mark.parametrize("lower_rate", [0.0, 0.1])
+def test_what_was_there_learns_more_slowly_than_what_is_new(
+    dataset: Dataset, lower_rate: float
+) -> None:
+    def moved(share: float) -> dict[str, torch.Tensor]:
+        """By the step at which 16 px begin."""
+        schedule = dataclasses.replace(CONFIG.schedule, lower_rate=share)
+        config = dataclasses.replace(CONFIG, schedule=schedule)
+        state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
+        sampler, setup = Sampler(dataset, seed=0), Setup(config, (2, 3), CPU, bf16=False)
+        phase = phase_at(80, config)
+        inputs = inputs_at(80, phase, sampler, config, take=np.arange(8), device=CPU)
+        before = copies(state.generator)
+        state.set_learning_rates(phase, config)
+        step_generator(state, inputs, generate(state, inputs, phase, setup), phase, setup)
+        after = state.generator.state_dict()
+        return {name: after[name] - before[name] for name in before}
+
+    usual, slower = moved(1.0), moved(lower_rate)
+    for name in ("dense.weight", "blocks.0.conv1.weight"):
+        assert usual[name].abs().max() > 0
+        torch.testing.assert_close(slower[name], usual[name] * lower_rate, rtol=1e-2, atol=1e-6)
+    for name in ("blocks.1.conv0.weight", "to_rgb.2.weight"):
+        assert usual[name].abs().max() > 0
+        assert torch.equal(slower[name], usual[name])
+
+
+def test_snapshots_count_the_parameters_in_the_networks_own_order(dataset: Dataset) -> None:
+    state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
+    groups = state.optimizer_g.param_groups
+    counted = [p for group in groups for p in group["params"]]
+    assert all(a is b for a, b in zip(counted, state.generator.parameters(), strict=True))
+    assert {group["resolution"] for group in groups} == {4, 8, 16}
+
+
 def test_a_resolution_begins_once() -> None:
     begun = [n for n in range(0, 200, 8) if grows(n, n + 8, CONFIG)]
     assert begun == [72]
@@ -123,3 +160,5 @@ def test_a_resolution_begins_once() -> None:
 def test_a_negative_number_of_steps_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"distil_steps is -1: it must be 0 or more"):
         ScheduleConfig(total_kimg=1, distil_steps=-1)
+    with pytest.raises(ConfigError, match=r"lower_rate is -1: it must be 0 or more"):
+        ScheduleConfig(total_kimg=1, lower_rate=-1)

@@ -25,7 +25,14 @@ from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
-from training.steps import Setup, generate, step_discriminator, step_generator, step_patches
+from training.steps import (
+    Generated,
+    Setup,
+    generate,
+    step_discriminator,
+    step_generator,
+    step_patches,
+)
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -94,7 +101,8 @@ def test_it_tells_a_weave_of_colour_that_the_eye_does_not_see(dataset: Dataset) 
     inputs = inputs_at(0, PHASE, sampler, CONFIG, take=np.arange(8), device=CPU)
     for step in range(60):
         shown = dataclasses.replace(inputs, real_BCHW=portraits(8, step))
-        loss = step_patches(state, shown, woven(portraits(8, 1000 + step)), setup)["patches_d"]
+        made = Generated(woven(portraits(8, 1000 + step)), [])
+        loss = step_patches(state, shown, made, setup)["patches_d"]
     assert float(loss.detach()) < 0.5  # 2 before it has learnt anything
     with torch.no_grad():
         good, bad = portraits(16, 5000), woven(portraits(16, 5000))
@@ -112,14 +120,14 @@ def test_the_generator_lowers_what_it_holds_against_its_pictures(dataset: Datase
     def unreal() -> float:
         assert state.patches is not None
         with torch.no_grad():
-            return -float(state.patches(generate(state, inputs, PHASE, setup)).mean())
+            return -float(state.patches(generate(state, inputs, PHASE, setup).image_BCHW).mean())
 
     before = unreal()
     weights = [p.detach().clone() for p in state.patches.parameters()]
     for _ in range(10):
-        fake_BCHW = generate(state, inputs, PHASE, setup)
-        step_discriminator(state, inputs, fake_BCHW, PHASE, setup)
-        step_generator(state, inputs, fake_BCHW, PHASE, setup)
+        fake = generate(state, inputs, PHASE, setup)
+        step_discriminator(state, inputs, fake, PHASE, setup)
+        step_generator(state, inputs, fake, PHASE, setup)
     assert unreal() < before
     assert all(torch.equal(a, b) for a, b in zip(weights, state.patches.parameters(), strict=True))
     assert all(p.requires_grad for p in state.patches.parameters())
