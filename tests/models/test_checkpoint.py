@@ -192,7 +192,7 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_attributes_must_be_those_of_the_generator(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="attributes have 5 values"):
+    with pytest.raises(CheckpointError, match=r"5 attribute values but label_dim 0: pass"):
         write(tmp_path / "x", Generator(GeneratorConfig(8, latent_dim=4, fmap_base=64, fmap_max=4)))
 
 
