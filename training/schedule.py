@@ -26,7 +26,6 @@ class Phase:
     generator_share: float = 1.0
     """Of the learning rate, what the generator has: 0 while a fresh discriminator catches up with a
     generator that was there before it."""
-
     lower_share: float = 1.0
     """Of the generator's learning rate, what its layers below `resolution` have."""
 

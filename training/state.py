@@ -136,7 +136,8 @@ class TrainingState:
                     raise NotFiniteError(f"{network}.{name}", self.images_seen)
 
     def set_learning_rates(self, phase: Phase, config: TrainConfig) -> None:
-        """The discriminator's; those of the other networks are shares of it."""
+        """The discriminator's; those of the other networks are shares of it. A lower share of 0
+        freezes the generator's layers below the phase's resolution."""
         rate = phase.learning_rate
         self.optimizer_d.param_groups[0]["lr"] = rate
         for group in self.optimizer_g.param_groups:
