@@ -29,8 +29,9 @@ TAKEN = {2: 9.3, 4: 8.0, 10: 7.2, 15: 1.9}
 
 
 def backbone_of(config: TrainConfig, device: torch.device, *, bf16: bool) -> Backbone | None:
-    """What the run's feature discriminator sees through; None where it has none."""
-    return FrozenEfficientNet(device, bf16=bf16) if config.features.weight else None
+    """What the run's discriminators of features and variety see through; None without either."""
+    wanted = config.features.weight or config.variety.weight
+    return FrozenEfficientNet(device, bf16=bf16) if wanted else None
 
 
 class FrozenEfficientNet:
@@ -43,7 +44,7 @@ class FrozenEfficientNet:
         try:
             weights = load_efficientnet(efficientnet_file())
         except EvaluationError as error:
-            raise ConfigError(f"features.weight is above 0. {error}") from error
+            raise ConfigError(f"features.weight or variety.weight is above 0. {error}") from error
         self._dtype = torch.bfloat16 if bf16 else torch.float32
         self._layers = {
             name: (

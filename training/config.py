@@ -21,6 +21,7 @@ from training.recipe import (
     NetworkConfig,
     PatchConfig,
     ScheduleConfig,
+    VarietyConfig,
     check,
     check_bounds,
     check_choice,
@@ -37,6 +38,7 @@ __all__ = [
     "PatchConfig",
     "ScheduleConfig",
     "TrainConfig",
+    "VarietyConfig",
 ]
 
 
@@ -53,6 +55,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     patches: PatchConfig = field(default_factory=PatchConfig)
+    variety: VarietyConfig = field(default_factory=VarietyConfig)
     seed: int = 0
     """Everything random in the run follows from it."""
     mirror: bool = True

@@ -45,8 +45,8 @@ class FeatureDiscriminator(nn.Module):
     def __init__(self, label_dim: int) -> None:
         super().__init__()
         for i, tap in enumerate(TAPS):
-            self.register_buffer(f"mix{i}", _random_kernel(WIDTH, tap.channels, 1))
-            self.register_buffer(f"merge{i}", _random_kernel(WIDTH, WIDTH, 3))
+            self.register_buffer(f"mix{i}", random_kernel(WIDTH, tap.channels, 1))
+            self.register_buffer(f"merge{i}", random_kernel(WIDTH, WIDTH, 3))
         self.heads = nn.ModuleList(_Head(tap.halvings, label_dim) for tap in TAPS)
 
     def forward(self, features: Sequence[Tensor], y_BL: Tensor | None = None) -> Tensor:
@@ -85,7 +85,7 @@ class _Head(nn.Module):
         return score_BHW.flatten(1)
 
 
-def _random_kernel(channels_out: int, channels_in: int, side: int) -> Tensor:
+def random_kernel(channels_out: int, channels_in: int, side: int) -> Tensor:
     """A convolution's weights that keep the variance of what they are given."""
     shape = (channels_out, channels_in, side, side)
     return torch.randn(shape) / math.sqrt(channels_in * side * side)

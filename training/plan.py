@@ -21,10 +21,9 @@ from training.state import TrainingState
 from training.steps import (
     Setup,
     generate,
+    step_companions,
     step_discriminator,
-    step_features,
     step_generator,
-    step_patches,
     use_bf16,
 )
 
@@ -139,7 +138,7 @@ def _seconds_per_image(phase: PlannedPhase, state: TrainingState, setup: Setup) 
     """Of whole steps, R1 counted in as often as it is taken."""
     interval = setup.config.loss.r1_interval
     now = Phase(phase.resolution, 0.5 if phase.fading else 1.0, phase.batch_size, 0.0)
-    state.set_learning_rates(now, setup.config)
+    state.set_learning_rates(now)
     inputs = _random_inputs(now, setup)
     plain = []
     for step in range(TIMED_STEPS + 1):
@@ -148,8 +147,7 @@ def _seconds_per_image(phase: PlannedPhase, state: TrainingState, setup: Setup) 
         start = time.perf_counter()
         fake = generate(state, inputs, now, setup)
         step_discriminator(state, inputs, fake, now, setup)
-        step_features(state, inputs, fake, setup)
-        step_patches(state, inputs, fake, setup)
+        step_companions(state, inputs, fake, setup)
         step_generator(state, inputs, fake, now, setup)
         if setup.device.type == "cuda":
             torch.cuda.synchronize()

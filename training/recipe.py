@@ -231,3 +231,17 @@ class PatchConfig:
     def __post_init__(self) -> None:
         check_bounds(self, 0, "weight")
         check_bounds(self, 0, "rate", above=True)
+
+
+@dataclass(frozen=True)
+class VarietyConfig:
+    """Another discriminator, which sees how much the pictures of a group differ."""
+
+    weight: float = 0.0
+    """Weight of its score in the generator's loss; 0: there is none."""
+    rate: float = 1.0
+    """Its learning rate as a share of the first discriminator's."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, 0, "weight")
+        check_bounds(self, 0, "rate", above=True)

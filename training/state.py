@@ -5,8 +5,8 @@ Random draws are pure functions of (seed, images seen), so there is no random st
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from models import Discriminator, Generator, GeneratorConfig
 from training.augment import Augmentation
+from training.companions import Companion, companion_config, companion_networks
 from training.config import TrainConfig
 from training.diagnostics import NotFiniteError
 from training.errors import SnapshotError
-from training.feature_discriminator import FeatureDiscriminator
-from training.patch_discriminator import PatchDiscriminator
 from training.schedule import Phase
 from training.snapshot import Snapshot, optimizer_tensors, restore_optimizer
 
@@ -38,12 +37,8 @@ class TrainingState:
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam
     augmentation: Augmentation
-    features: FeatureDiscriminator | None = None
-    optimizer_f: torch.optim.Adam | None = None
-    """Of `features`."""
-    patches: PatchDiscriminator | None = None
-    optimizer_p: torch.optim.Adam | None = None
-    """Of `patches`."""
+    companions: dict[str, Companion] = field(default_factory=dict)
+    """By name, the discriminators that stand beside the first."""
     images_seen: int = 0
     step: int = 0
 
@@ -65,20 +60,10 @@ class TrainingState:
             _adam(discriminator.parameters(), rate),
             Augmentation.initial(config.augment),
         )
-        if config.features.weight:
-            state.features = FeatureDiscriminator(network.label_dim).to(device)
-            state.optimizer_f = _adam(state.features.parameters(), rate)
-        if config.patches.weight:
-            state.patches = _channels_last(PatchDiscriminator().to(device))
-            state.optimizer_p = _adam(state.patches.parameters(), rate)
+        for name, net in companion_networks(config, network.label_dim, device).items():
+            settings = companion_config(name, config)
+            state.companions[name] = Companion(name, net, _adam(net.parameters(), rate), settings)
         return state
-
-    def companions(self) -> Iterator[tuple[str, nn.Module, torch.optim.Adam]]:
-        """Name, network and optimiser of each discriminator that stands beside the first."""
-        if self.features is not None and self.optimizer_f is not None:
-            yield "features", self.features, self.optimizer_f
-        if self.patches is not None and self.optimizer_p is not None:
-            yield "patches", self.patches, self.optimizer_p
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """Everything in it, as named tensors; `extra` is kept beside it.
@@ -93,9 +78,9 @@ class TrainingState:
             "optimizer_g": optimizer_tensors(self.optimizer_g),
             "optimizer_d": optimizer_tensors(self.optimizer_d),
         }
-        for name, network, optimizer in self.companions():
-            tensors[name] = network.state_dict()
-            tensors[f"optimizer_{name[0]}"] = optimizer_tensors(optimizer)
+        for name, companion in self.companions.items():
+            tensors[name] = companion.network.state_dict()
+            tensors[f"optimizer_{name[0]}"] = optimizer_tensors(companion.optimizer)
         return Snapshot(
             images_seen=self.images_seen,
             step=self.step,
@@ -113,10 +98,10 @@ class TrainingState:
             restore_optimizer(self.optimizer_g, tensors["optimizer_g"])
             restore_optimizer(self.optimizer_d, tensors["optimizer_d"])
             # One that a run takes up half-way starts afresh.
-            for name, network, optimizer in self.companions():
+            for name, companion in self.companions.items():
                 if name in tensors:
-                    network.load_state_dict(tensors[name])
-                    restore_optimizer(optimizer, tensors[f"optimizer_{name[0]}"])
+                    companion.network.load_state_dict(tensors[name])
+                    restore_optimizer(companion.optimizer, tensors[f"optimizer_{name[0]}"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise SnapshotError(
                 f"the snapshot at {snapshot.images_seen} images is of another network: resume it "
@@ -129,13 +114,18 @@ class TrainingState:
 
     def check_finite(self) -> None:
         """Raises NotFiniteError naming the first tensor that holds NaN or infinity."""
-        for network in ("generator", "discriminator", "average", "features", "patches"):
-            module = getattr(self, network)
-            for name, tensor in module.state_dict().items() if module is not None else ():
+        networks: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average,
+        }
+        networks |= {name: companion.network for name, companion in self.companions.items()}
+        for network, module in networks.items():
+            for name, tensor in module.state_dict().items():
                 if not tensor.isfinite().all():
                     raise NotFiniteError(f"{network}.{name}", self.images_seen)
 
-    def set_learning_rates(self, phase: Phase, config: TrainConfig) -> None:
+    def set_learning_rates(self, phase: Phase) -> None:
         """The discriminator's; those of the other networks are shares of it. A lower share of 0
         freezes the generator's layers below the phase's resolution."""
         rate = phase.learning_rate
@@ -145,13 +135,12 @@ class TrainingState:
             group["lr"] = rate * phase.generator_share * share
             for parameter in group["params"]:
                 parameter.requires_grad_(share > 0)
-        shares = {"features": config.features.rate, "patches": config.patches.rate}
-        for name, _, optimizer in self.companions():
-            optimizer.param_groups[0]["lr"] = rate * shares[name]
+        for companion in self.companions.values():
+            companion.optimizer.param_groups[0]["lr"] = rate * companion.config.rate
 
     def reset_adam(self) -> None:
         """The optimisers forget what they have seen."""
-        companions = (optimizer for _, _, optimizer in self.companions())
+        companions = (companion.optimizer for companion in self.companions.values())
         for optimizer in (self.optimizer_g, self.optimizer_d, *companions):
             optimizer.state.clear()
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.augment import augment
+from training.companions import Seen
 from training.config import AugmentConfig, TrainConfig
 from training.distributed import World
 from training.feature_discriminator import Backbone
@@ -53,16 +54,6 @@ class Setup:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
-@dataclass(frozen=True)
-class Generated:
-    """Pictures of one step, and what the feature discriminator is shown of them."""
-
-    image_BCHW: Tensor
-    """Augmented as real ones are."""
-    maps: list[Tensor]
-    """Of the backbone; empty where the run has none."""
-
-
 def use_bf16(precision: str, device: torch.device) -> bool:
     """Whether to train in bfloat16: asked for, or native to the device."""
     if precision != "auto":
@@ -72,7 +63,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Generated:
+def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Seen:
     """One pass of generator and backbone serves every network's step."""
     with torch.set_grad_enabled(phase.generator_learns), setup.autocast():
         image_BCHW: Tensor = state.generator(
@@ -80,11 +71,12 @@ def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -
         )
     probability = state.augmentation.probability
     image_BCHW = augment(image_BCHW, inputs.fake_draw_BK, probability, setup.config.augment)
-    return Generated(image_BCHW, _maps(image_BCHW, inputs.fake_draw_BK, setup))
+    maps = _maps(image_BCHW, inputs.fake_draw_BK, setup)
+    return Seen(image_BCHW, maps, inputs.fake_label_BL)
 
 
 def step_discriminator(
-    state: TrainingState, inputs: Inputs, fake: Generated, phase: Phase, setup: Setup
+    state: TrainingState, inputs: Inputs, fake: Seen, phase: Phase, setup: Setup
 ) -> Scalars:
     """Score real and generated pictures, apart; move the discriminator."""
     loss_config, undecided = setup.config.loss, setup.loss.undecided
@@ -132,39 +124,30 @@ def step_discriminator(
     return scalars
 
 
-def step_features(state: TrainingState, inputs: Inputs, fake: Generated, setup: Setup) -> Scalars:
-    """Move the feature discriminator, where there is one."""
-    if state.features is None or state.optimizer_f is None:
-        return {}
-    with torch.no_grad():
-        real_maps = _maps(_augmented(state, inputs, setup), inputs.real_draw_BK, setup)
-    fake_maps = [m.detach() for m in fake.maps]
-    with setup.autocast():
-        real_BS = state.features(real_maps, inputs.real_label_BL).float()
-        fake_BS = state.features(fake_maps, inputs.fake_label_BL).float()
-    loss = hinge_discriminator_loss(real_BS, fake_BS)
-    _descend(loss, state.features, state.optimizer_f, setup)
-    return {"features_d": loss, "features_real": real_BS.mean(), "features_fake": fake_BS.mean()}
-
-
-def step_patches(state: TrainingState, inputs: Inputs, fake: Generated, setup: Setup) -> Scalars:
-    """Move the patch discriminator, where there is one."""
-    if state.patches is None or state.optimizer_p is None:
+def step_companions(state: TrainingState, inputs: Inputs, fake: Seen, setup: Setup) -> Scalars:
+    """Move the discriminators that stand beside the first, where there are any."""
+    if not state.companions:
         return {}
     with torch.no_grad():
         real_BCHW = _augmented(state, inputs, setup)
-    with setup.autocast():
-        real_BS, fake_BS = state.patches(real_BCHW), state.patches(fake.image_BCHW.detach())
-    loss = hinge_discriminator_loss(real_BS, fake_BS)
-    _descend(loss, state.patches, state.optimizer_p, setup)
-    return {"patches_d": loss}
+        maps = _maps(real_BCHW, inputs.real_draw_BK, setup)
+    real, fake, scalars = Seen(real_BCHW, maps, inputs.real_label_BL), fake.detach(), {}
+    for name, companion in state.companions.items():
+        with setup.autocast():
+            real_score, fake_score = companion.score(real), companion.score(fake)
+        loss = hinge_discriminator_loss(real_score, fake_score)
+        _descend(loss, companion.network, companion.optimizer, setup)
+        scalars[f"{name}_d"] = loss
+        scalars[f"{name}_real"], scalars[f"{name}_fake"] = real_score.mean(), fake_score.mean()
+    return scalars
 
 
 def step_generator(
-    state: TrainingState, inputs: Inputs, fake: Generated, phase: Phase, setup: Setup
+    state: TrainingState, inputs: Inputs, fake: Seen, phase: Phase, setup: Setup
 ) -> Scalars:
     """Score the generated pictures by the moved discriminator; move the generator."""
-    judges = [state.discriminator, *(network for _, network, _ in state.companions())]
+    companions = state.companions.values()
+    judges = [state.discriminator, *(companion.network for companion in companions)]
     for judge in judges:
         judge.requires_grad_(False)
     with setup.autocast():
@@ -176,14 +159,10 @@ def step_generator(
     guess = _guess(fake_logit_BL, inputs.fake_label_BL, phase, setup)
     if guess is not None:
         loss = loss + guess
-    if state.features is not None:
+    for companion in companions:
         with setup.autocast():
-            fake_BS = state.features(fake.maps, inputs.fake_label_BL).float()
-        loss = loss + setup.config.features.weight * raw_generator_loss(fake_BS)
-    if state.patches is not None:
-        with setup.autocast():
-            patch_BS = state.patches(fake.image_BCHW)
-        loss = loss + setup.config.patches.weight * raw_generator_loss(patch_BS)
+            score = companion.score(fake)
+        loss = loss + companion.config.weight * raw_generator_loss(score)
     _descend(loss, state.generator, state.optimizer_g, setup)
     for judge in judges:
         judge.requires_grad_(True)

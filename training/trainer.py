@@ -40,10 +40,9 @@ from training.steps import (
     Setup,
     generate,
     mean_score,
+    step_companions,
     step_discriminator,
-    step_features,
     step_generator,
-    step_patches,
     use_bf16,
 )
 from training.stopping import Stop, stop_signals
@@ -119,7 +118,7 @@ def train(
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.
             phase = phase_at(state.images_seen, config)
-            state.set_learning_rates(phase, config)
+            state.set_learning_rates(phase)
 
             # Take this process's share of the next real pictures, labels and latents.
             inputs = inputs_at(
@@ -134,10 +133,9 @@ def train(
             # Generate once: the same pictures serve every discriminator's and the generator's step.
             fake = generate(state, inputs, phase, setup)
 
-            # Step the discriminator, and those that see features and patches.
+            # Step the discriminator, and those that stand beside it.
             scalars = step_discriminator(state, inputs, fake, phase, setup)
-            scalars |= step_features(state, inputs, fake, setup)
-            scalars |= step_patches(state, inputs, fake, setup)
+            scalars |= step_companions(state, inputs, fake, setup)
 
             # Step the generator and its average.
             if phase.generator_learns:

@@ -1,7 +1,6 @@
 """The discriminator that sees pictures through a frozen network, and that network."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from training_archives import write_archive
+from training_backbones import halvings
 from training_runs import go, tensors
 
 import training.backbone
@@ -33,7 +33,7 @@ from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
-from training.steps import Setup, generate, step_discriminator, step_features, step_generator
+from training.steps import Setup, generate, step_companions, step_discriminator, step_generator
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -49,28 +49,9 @@ CONFIG = TrainConfig(
 needs_weights = pytest.mark.skipif(missing(PACKAGE) is not None, reason="an optional package")
 
 
-def halvings(image_BCHW: Tensor) -> list[Tensor]:
-    """A backbone that costs nothing: the picture itself, at the size of each tap."""
-    return [
-        F.adaptive_avg_pool2d(image_BCHW, 4 << tap.halvings)
-        .repeat(1, -(-tap.channels // 3), 1, 1)[:, : tap.channels]
-        .contiguous()
-        for tap in TAPS
-    ]
-
-
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     return Dataset(write_archive(tmp_path / "noise.zip"))
-
-
-@pytest.fixture
-def cheap_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(device: torch.device, *, bf16: bool) -> Callable[[Tensor], list[Tensor]]:
-        del device, bf16
-        return halvings
-
-    monkeypatch.setattr(training.backbone, "FrozenEfficientNet", made)
 
 
 def shortened(kimg: float) -> TrainConfig:
@@ -135,7 +116,7 @@ def test_without_its_weights_the_run_is_refused_in_a_sentence(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training.metrics.efficientnet, "PACKAGE", "nowhere_to_be_found")
-    with pytest.raises(ConfigError, match=r"features\.weight is above 0.*\.\[eval\]"):
+    with pytest.raises(ConfigError, match=r"features\.weight or variety.*\.\[eval\]"):
         go(CONFIG, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -156,31 +137,30 @@ def test_it_learns_to_tell_and_the_generator_learns_from_it(dataset: Dataset) ->
     setup = Setup(config, dataset.label_sizes, CPU, bf16=False, backbone=halvings)
     sampler, phase = Sampler(dataset, seed=0), Phase(16, 1.0, 8, 1e-3)
     inputs = inputs_at(0, phase, sampler, config, take=np.arange(8), device=CPU)
-    assert state.features is not None
-    stays = {n: t.clone() for n, t in state.features.named_buffers() if n[:3] in ("mix", "mer")}
+    features = state.companions["features"].network
+    stays = {n: t.clone() for n, t in features.named_buffers() if n[:3] in ("mix", "mer")}
 
     losses = []
     for _ in range(30):
         fake = generate(state, inputs, phase, setup)
-        losses.append(float(step_features(state, inputs, fake, setup)["features_d"].detach()))
+        losses.append(float(step_companions(state, inputs, fake, setup)["features_d"].detach()))
     assert losses[-1] < 0.7 * losses[0]
     assert len(stays) == 2 * len(TAPS)
-    assert all(torch.equal(dict(state.features.named_buffers())[n], t) for n, t in stays.items())
+    assert all(torch.equal(dict(features.named_buffers())[n], t) for n, t in stays.items())
 
     # The generator's step leaves it as it is, and lowers what it holds against the pictures.
     def unreal() -> float:
-        assert state.features is not None
         with torch.no_grad():
             fake = generate(state, inputs, phase, setup)
-            return -float(state.features(halvings(fake.image_BCHW), inputs.fake_label_BL).mean())
+            return -float(features(halvings(fake.image_BCHW), inputs.fake_label_BL).mean())
 
-    before, weights = unreal(), [p.detach().clone() for p in state.features.parameters()]
+    before, weights = unreal(), [p.detach().clone() for p in features.parameters()]
     for _ in range(10):
         fake = generate(state, inputs, phase, setup)
         step_discriminator(state, inputs, fake, phase, setup)
         step_generator(state, inputs, fake, phase, setup)
     assert unreal() < before
-    assert all(torch.equal(a, b) for a, b in zip(weights, state.features.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights, features.parameters(), strict=True))
 
 
 def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset) -> None:
@@ -199,7 +179,7 @@ def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset)
     setup = Setup(config, dataset.label_sizes, CPU, bf16=False, backbone=backbone)
     sampler, phase = Sampler(dataset, seed=0), Phase(16, 1.0, 8, 1e-3)
     inputs = inputs_at(0, phase, sampler, config, take=np.arange(8), device=CPU)
-    step_features(state, inputs, generate(state, inputs, phase, setup), setup)
+    step_companions(state, inputs, generate(state, inputs, phase, setup), setup)
     assert len(seen) == 2
     for image_BCHW in seen:
         cut_B = (image_BCHW == 0).all(dim=1).float().mean(dim=(1, 2))

@@ -130,7 +130,7 @@ def test_what_was_there_learns_more_slowly_than_what_is_new(
         phase = phase_at(80, config)
         inputs = inputs_at(80, phase, sampler, config, take=np.arange(8), device=CPU)
         before = copies(state.generator)
-        state.set_learning_rates(phase, config)
+        state.set_learning_rates(phase)
         step_generator(state, inputs, generate(state, inputs, phase, setup), phase, setup)
         after = state.generator.state_dict()
         return {name: after[name] - before[name] for name in before}

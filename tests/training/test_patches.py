@@ -10,6 +10,7 @@ from torch import Tensor
 from training_archives import write_archive
 from training_runs import go, tensors
 
+from training.companions import Seen
 from training.config import (
     AugmentConfig,
     NetworkConfig,
@@ -26,12 +27,11 @@ from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
 from training.steps import (
-    Generated,
     Setup,
     generate,
+    step_companions,
     step_discriminator,
     step_generator,
-    step_patches,
 )
 
 CPU = torch.device("cpu")
@@ -95,42 +95,41 @@ def test_each_place_is_scored(side: int, places: int) -> None:
 
 def test_it_tells_a_weave_of_colour_that_the_eye_does_not_see(dataset: Dataset) -> None:
     state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
-    assert state.patches is not None
     setup = Setup(CONFIG, dataset.label_sizes, CPU, bf16=False)
     sampler = Sampler(dataset, seed=0)
     inputs = inputs_at(0, PHASE, sampler, CONFIG, take=np.arange(8), device=CPU)
     for step in range(60):
         shown = dataclasses.replace(inputs, real_BCHW=portraits(8, step))
-        made = Generated(woven(portraits(8, 1000 + step)), [])
-        loss = step_patches(state, shown, made, setup)["patches_d"]
+        made = Seen(woven(portraits(8, 1000 + step)), [], None)
+        loss = step_companions(state, shown, made, setup)["patches_d"]
     assert float(loss.detach()) < 0.5  # 2 before it has learnt anything
     with torch.no_grad():
+        patches = state.companions["patches"].network
         good, bad = portraits(16, 5000), woven(portraits(16, 5000))
-        assert state.patches(good).mean() > 0.5 > -0.5 > state.patches(bad).mean()
+        assert patches(good).mean() > 0.5 > -0.5 > patches(bad).mean()
 
 
 def test_the_generator_lowers_what_it_holds_against_its_pictures(dataset: Dataset) -> None:
     state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
-    assert state.patches is not None
+    patches = state.companions["patches"].network
     setup = Setup(CONFIG, dataset.label_sizes, CPU, bf16=False)
     inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), CONFIG, take=np.arange(8), device=CPU)
     for _ in range(20):
-        step_patches(state, inputs, generate(state, inputs, PHASE, setup), setup)
+        step_companions(state, inputs, generate(state, inputs, PHASE, setup), setup)
 
     def unreal() -> float:
-        assert state.patches is not None
         with torch.no_grad():
-            return -float(state.patches(generate(state, inputs, PHASE, setup).image_BCHW).mean())
+            return -float(patches(generate(state, inputs, PHASE, setup).image_BCHW).mean())
 
     before = unreal()
-    weights = [p.detach().clone() for p in state.patches.parameters()]
+    weights = [p.detach().clone() for p in patches.parameters()]
     for _ in range(10):
         fake = generate(state, inputs, PHASE, setup)
         step_discriminator(state, inputs, fake, PHASE, setup)
         step_generator(state, inputs, fake, PHASE, setup)
     assert unreal() < before
-    assert all(torch.equal(a, b) for a, b in zip(weights, state.patches.parameters(), strict=True))
-    assert all(p.requires_grad for p in state.patches.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(weights, patches.parameters(), strict=True))
+    assert all(p.requires_grad for p in patches.parameters())
 
 
 def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset) -> None:
@@ -138,12 +137,12 @@ def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset)
     augmented = AugmentConfig(mode="fixed", kinds=("cutout",), probability=1)
     config = dataclasses.replace(CONFIG, augment=augmented)
     state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
-    assert state.patches is not None
     seen: list[Tensor] = []
-    state.patches.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    patches = state.companions["patches"].network
+    patches.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     setup = Setup(config, dataset.label_sizes, CPU, bf16=False)
     inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), config, take=np.arange(8), device=CPU)
-    step_patches(state, inputs, generate(state, inputs, PHASE, setup), setup)
+    step_companions(state, inputs, generate(state, inputs, PHASE, setup), setup)
     assert len(seen) == 2
     for image_BCHW in seen:
         cut_B = (image_BCHW == 0).all(dim=1).float().mean(dim=(1, 2))
@@ -178,7 +177,7 @@ def test_a_dry_run_counts_it_in(dataset: Dataset, monkeypatch: pytest.MonkeyPatc
         stepped.append(len(given))
         return {}
 
-    monkeypatch.setattr("training.plan.step_patches", counted)
+    monkeypatch.setattr("training.plan.step_companions", counted)
     looked = plan(CONFIG, dataset, CPU)
     assert all(phase.measured for phase in looked.phases)
     assert len(stepped) >= len(looked.phases)

@@ -1,0 +1,76 @@
+"""The discriminators that may stand beside the first: which there are, and what each is shown.
+
+A run has those whose weight is above 0. Each trains on what the first one trains on, plays for
+the hinge loss, and adds its weighted score to the generator's. Knows nothing about steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.config import FeatureConfig, PatchConfig, TrainConfig, VarietyConfig
+from training.feature_discriminator import FeatureDiscriminator
+from training.patch_discriminator import PatchDiscriminator
+from training.variety_discriminator import VarietyDiscriminator
+
+CompanionConfig = FeatureConfig | PatchConfig | VarietyConfig
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A batch as companions are shown it."""
+
+    image_BCHW: Tensor
+    maps: list[Tensor]
+    """Of the backbone; empty where the run has none."""
+    label_BL: Tensor | None
+
+    def detach(self) -> "Seen":
+        """The same, without a way back to the generator."""
+        return Seen(self.image_BCHW.detach(), [m.detach() for m in self.maps], self.label_BL)
+
+
+SCORES: dict[str, Callable[[nn.Module, Seen], Tensor]] = {
+    "features": lambda network, seen: network(seen.maps, seen.label_BL),
+    "patches": lambda network, seen: network(seen.image_BCHW),
+    "variety": lambda network, seen: network(seen.maps),
+}
+"""How each is asked, by the name of its settings: scores of any shape."""
+
+
+@dataclass
+class Companion:
+    """One such discriminator, and what moves it."""
+
+    name: str
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    config: CompanionConfig
+
+    def score(self, seen: Seen) -> Tensor:
+        """In float32; large where pictures look real."""
+        return SCORES[self.name](self.network, seen).float()
+
+
+def companion_config(name: str, config: TrainConfig) -> CompanionConfig:
+    """The settings that the run has for it."""
+    settings: CompanionConfig = getattr(config, name)
+    return settings
+
+
+def companion_networks(
+    config: TrainConfig, label_dim: int, device: torch.device
+) -> dict[str, nn.Module]:
+    """Name → a fresh network, for each that the run asks for."""
+    networks: dict[str, nn.Module] = {}
+    if config.features.weight:
+        networks["features"] = FeatureDiscriminator(label_dim).to(device)
+    if config.patches.weight:
+        patches = PatchDiscriminator().to(device)
+        patches.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks["patches"] = patches
+    if config.variety.weight:
+        networks["variety"] = VarietyDiscriminator().to(device)
+    return networks
