@@ -128,12 +128,13 @@ def _other_pictures(metrics: Mapping[str, Any] | None, dataset: Mapping[str, Any
 
 def _dependence(training: Mapping[str, Any]) -> list[str]:
     """What the figures above cannot say, where the run had help from a network that gives them."""
-    if not training.get("features", {}).get("weight"):  # not in runs of earlier versions
+    # Neither is in the settings of earlier versions.
+    if not any(training.get(name, {}).get("weight") for name in ("features", "variety")):
         return []
     return [
-        "In training a second discriminator saw pictures through EfficientNet-lite0. So figures "
-        "from EfficientNet's features are not independent of it; those of faces, labels and sliced "
-        "Wasserstein distance are."
+        "In training a discriminator beside the first saw pictures through EfficientNet-lite0. So "
+        "figures from EfficientNet's features are not independent of it; those of faces, labels "
+        "and sliced Wasserstein distance are."
     ]
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from models import load_checkpoint, to_pixels
 from service import labels as served
 from service.latents import latent
 from service.params import Seed
-from training.config import FeatureConfig, NetworkConfig
+from training.config import FeatureConfig, NetworkConfig, VarietyConfig
 from training.dataset import Dataset
 from training.errors import SnapshotError
 from training.export import averaged_generator, export
@@ -86,16 +87,21 @@ def test_every_link_of_the_card_resolves(exported: Path) -> None:
         assert (exported / "tiny" / name).stat().st_size < 300_000
 
 
-def test_the_card_says_how_the_run_grew_and_what_helped_it(exported: Path) -> None:
+@pytest.mark.parametrize(
+    "help_of", [{"features": FeatureConfig(weight=0.2)}, {"variety": VarietyConfig(weight=0.2)}]
+)
+def test_the_card_says_how_the_run_grew_and_what_helped_it(
+    exported: Path, tmp_path: Path, help_of: dict[str, Any]
+) -> None:
     plain = (exported / "tiny" / "README.md").read_text()
     assert "repeat what was there" not in plain
     assert "EfficientNet" not in plain
 
     schedule = dataclasses.replace(CONFIG.schedule, distil_steps=50)
-    helped = dataclasses.replace(CONFIG, schedule=schedule, features=FeatureConfig(weight=0.2))
+    helped = dataclasses.replace(CONFIG, schedule=schedule, **help_of)
     dataset = Dataset(exported / "noise.zip")
-    export(exported / "run", exported / "helped", config=helped, dataset=dataset, licence="Free")
-    card = (exported / "helped" / "README.md").read_text()
+    export(exported / "run", tmp_path / "helped", config=helped, dataset=dataset, licence="Free")
+    card = (tmp_path / "helped" / "README.md").read_text()
     assert "learned in 50 steps to repeat what was there" in card
     assert "EfficientNet's features are not independent" in card
 
