@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.config import FeatureConfig, PatchConfig, TrainConfig, VarietyConfig
+from training.config import CompanionConfig, TrainConfig
 from training.feature_discriminator import FeatureDiscriminator
 from training.patch_discriminator import PatchDiscriminator
 from training.variety_discriminator import VarietyDiscriminator
-
-CompanionConfig = FeatureConfig | PatchConfig | VarietyConfig
 
 
 @dataclass(frozen=True)

@@ -202,40 +202,8 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class FeatureConfig:
-    """A second discriminator, which sees pictures through a network trained on photographs."""
-
-    weight: float = 0.0
-    """Weight of its score in the generator's loss; 0: there is none."""
-    rate: float = 0.4
-    """Its learning rate as a share of the other discriminator's."""
-    probability: float = 0.5
-    """Chance that a picture it sees is translated, and that a part is cut out."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self, 0, "weight")
-        check_bounds(self, 0, "rate", above=True)
-        in_range = 0 <= self.probability <= 1
-        check(in_range, f"features.probability is {self.probability}: it must lie in 0 to 1")
-
-
-@dataclass(frozen=True)
-class PatchConfig:
-    """A third discriminator, which sees small patches of pixels and judges their texture."""
-
-    weight: float = 0.0
-    """Weight of its score in the generator's loss; 0: there is none."""
-    rate: float = 1.0
-    """Its learning rate as a share of the other discriminator's."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self, 0, "weight")
-        check_bounds(self, 0, "rate", above=True)
-
-
-@dataclass(frozen=True)
-class VarietyConfig:
-    """Another discriminator, which sees how much the pictures of a group differ."""
+class CompanionConfig:
+    """A discriminator that stands beside the first."""
 
     weight: float = 0.0
     """Weight of its score in the generator's loss; 0: there is none."""
@@ -245,3 +213,28 @@ class VarietyConfig:
     def __post_init__(self) -> None:
         check_bounds(self, 0, "weight")
         check_bounds(self, 0, "rate", above=True)
+
+
+@dataclass(frozen=True)
+class FeatureConfig(CompanionConfig):
+    """One that sees pictures through a network trained on photographs."""
+
+    rate: float = 0.4
+    """Its learning rate as a share of the first discriminator's."""
+    probability: float = 0.5
+    """Chance that a picture it sees is translated, and that a part is cut out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        in_range = 0 <= self.probability <= 1
+        check(in_range, f"features.probability is {self.probability}: it must lie in 0 to 1")
+
+
+@dataclass(frozen=True)
+class PatchConfig(CompanionConfig):
+    """One that sees small patches of pixels and judges their texture."""
+
+
+@dataclass(frozen=True)
+class VarietyConfig(CompanionConfig):
+    """One that sees how much the pictures of a group differ."""
