@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from training.config import CompanionConfig, TrainConfig
 from training.feature_discriminator import FeatureDiscriminator
+from training.losses import ADVERSARIAL_LOSSES
 from training.patch_discriminator import PatchDiscriminator
 from training.variety_discriminator import VarietyDiscriminator
 
@@ -50,6 +51,10 @@ class Companion:
     def score(self, seen: Seen) -> Tensor:
         """In float32; large where pictures look real."""
         return SCORES[self.name](self.network, seen).float()
+
+    def generator_loss(self, score: Tensor) -> Tensor:
+        """What the generator minimises for it, before its weight."""
+        return ADVERSARIAL_LOSSES[self.config.generator_loss].generator(score)
 
 
 def companion_config(name: str, config: TrainConfig) -> CompanionConfig:

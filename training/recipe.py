@@ -11,6 +11,7 @@ from models.discriminator import CONDITIONINGS
 from training.errors import ConfigError
 
 LOSSES = ("non_saturating", "minimax", "least_squares", "hinge", "wgan_gp")
+COMPANION_LOSSES = ("hinge", "non_saturating")
 LABEL_DRAWS = ("prior", "balanced")
 AUGMENT_MODES = ("off", "fixed", "adaptive")
 AUGMENT_KINDS = ("colour", "translation", "cutout")
@@ -209,8 +210,11 @@ class CompanionConfig:
     """Weight of its score in the generator's loss; 0: there is none."""
     rate: float = 1.0
     """Its learning rate as a share of the first discriminator's."""
+    generator_loss: str = "hinge"
+    """How its scores become the generator's loss."""
 
     def __post_init__(self) -> None:
+        check_choice("generator_loss", self.generator_loss, COMPANION_LOSSES)
         check_bounds(self, 0, "weight")
         check_bounds(self, 0, "rate", above=True)
 

@@ -23,7 +23,6 @@ from training.losses import (
     gradient_penalty,
     hinge_discriminator_loss,
     r1_penalty,
-    raw_generator_loss,
 )
 from training.schedule import Phase
 from training.state import TrainingState
@@ -162,7 +161,7 @@ def step_generator(
     for companion in companions:
         with setup.autocast():
             score = companion.score(fake)
-        loss = loss + companion.config.weight * raw_generator_loss(score)
+        loss = loss + companion.config.weight * companion.generator_loss(score)
     _descend(loss, state.generator, state.optimizer_g, setup)
     for judge in judges:
         judge.requires_grad_(True)

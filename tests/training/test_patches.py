@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 from training_archives import write_archive
-from training_runs import go, tensors
 
 from training.companions import Seen
 from training.config import (
-    AugmentConfig,
     NetworkConfig,
     PatchConfig,
     ScheduleConfig,
@@ -22,16 +20,12 @@ from training.dataset import Dataset
 from training.errors import ConfigError
 from training.inputs import inputs_at
 from training.patch_discriminator import GAINS, PatchDiscriminator
-from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
 from training.steps import (
     Setup,
-    generate,
     step_companions,
-    step_discriminator,
-    step_generator,
 )
 
 CPU = torch.device("cpu")
@@ -107,80 +101,6 @@ def test_it_tells_a_weave_of_colour_that_the_eye_does_not_see(dataset: Dataset) 
         patches = state.companions["patches"].network
         good, bad = portraits(16, 5000), woven(portraits(16, 5000))
         assert patches(good).mean() > 0.5 > -0.5 > patches(bad).mean()
-
-
-def test_the_generator_lowers_what_it_holds_against_its_pictures(dataset: Dataset) -> None:
-    state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
-    patches = state.companions["patches"].network
-    setup = Setup(CONFIG, dataset.label_sizes, CPU, bf16=False)
-    inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), CONFIG, take=np.arange(8), device=CPU)
-    for _ in range(20):
-        step_companions(state, inputs, generate(state, inputs, PHASE, setup), setup)
-
-    def unreal() -> float:
-        with torch.no_grad():
-            return -float(patches(generate(state, inputs, PHASE, setup).image_BCHW).mean())
-
-    before = unreal()
-    weights = [p.detach().clone() for p in patches.parameters()]
-    for _ in range(10):
-        fake = generate(state, inputs, PHASE, setup)
-        step_discriminator(state, inputs, fake, PHASE, setup)
-        step_generator(state, inputs, fake, PHASE, setup)
-    assert unreal() < before
-    assert all(torch.equal(a, b) for a, b in zip(weights, patches.parameters(), strict=True))
-    assert all(p.requires_grad for p in patches.parameters())
-
-
-def test_it_sees_real_pictures_augmented_as_generated_ones_are(dataset: Dataset) -> None:
-    """Else it could tell them by the edges of what was cut out."""
-    augmented = AugmentConfig(mode="fixed", kinds=("cutout",), probability=1)
-    config = dataclasses.replace(CONFIG, augment=augmented)
-    state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
-    seen: list[Tensor] = []
-    patches = state.companions["patches"].network
-    patches.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    setup = Setup(config, dataset.label_sizes, CPU, bf16=False)
-    inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), config, take=np.arange(8), device=CPU)
-    step_companions(state, inputs, generate(state, inputs, PHASE, setup), setup)
-    assert len(seen) == 2
-    for image_BCHW in seen:
-        cut_B = (image_BCHW == 0).all(dim=1).float().mean(dim=(1, 2))
-        assert (cut_B > 0.05).all()
-
-
-def until(kimg: float, weight: float = 0.5) -> TrainConfig:
-    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
-    return dataclasses.replace(CONFIG, schedule=schedule, patches=PatchConfig(weight=weight))
-
-
-def test_a_run_takes_it_up_half_way_and_goes_on_to_the_same_bits(
-    tmp_path: Path, dataset: Dataset
-) -> None:
-    go(until(0.04, weight=0), dataset, tmp_path / "whole")
-    assert not any(name.startswith("patches/") for name in tensors(tmp_path / "whole"))
-    go(until(0.04, weight=0), dataset, tmp_path / "cut")
-    assert "patches_d" in go(until(0.16), dataset, tmp_path / "whole", resume=True)
-    go(until(0.088), dataset, tmp_path / "cut", resume=True)
-    go(until(0.16), dataset, tmp_path / "cut", resume=True)
-    whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
-    assert any(name.startswith("patches/") for name in whole)
-    assert any(name.startswith("optimizer_p/") for name in whole)
-    assert whole.keys() == cut.keys()
-    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
-
-
-def test_a_dry_run_counts_it_in(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    stepped: list[int] = []
-
-    def counted(*given: object) -> dict[str, Tensor]:
-        stepped.append(len(given))
-        return {}
-
-    monkeypatch.setattr("training.plan.step_companions", counted)
-    looked = plan(CONFIG, dataset, CPU)
-    assert all(phase.measured for phase in looked.phases)
-    assert len(stepped) >= len(looked.phases)
 
 
 def test_pictures_smaller_than_a_patch_are_refused() -> None:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from training_archives import write_archive
 from training_backbones import halvings
-from training_runs import go, tensors
 
 from models.layers import minibatch_stddev
 from training.backbone import backbone_of
@@ -18,14 +17,12 @@ from training.companions import Seen
 from training.config import FeatureConfig, NetworkConfig, ScheduleConfig, TrainConfig, VarietyConfig
 from training.dataset import Dataset
 from training.distributed import World
-from training.errors import ConfigError
 from training.feature_discriminator import TAPS
 from training.inputs import inputs_at
-from training.plan import plan
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
-from training.steps import Setup, generate, step_companions, step_discriminator, step_generator
+from training.steps import Setup, step_companions
 from training.variety_discriminator import VarietyDiscriminator
 
 CPU = torch.device("cpu")
@@ -115,65 +112,8 @@ def test_it_tells_pictures_that_are_right_one_by_one_and_too_alike(dataset: Data
         assert variety.score(good).mean() > 0.3 > -0.3 > variety.score(bad).mean()
 
 
-def test_the_generator_lowers_what_it_holds_against_its_pictures(dataset: Dataset) -> None:
-    state = TrainingState.initial(CONFIG, CONFIG.network.generator(dataset.label_dim), CPU)
-    setup = Setup(CONFIG, dataset.label_sizes, CPU, bf16=False, backbone=halvings)
-    inputs = inputs_at(0, PHASE, Sampler(dataset, seed=0), CONFIG, take=np.arange(8), device=CPU)
-    for _ in range(20):
-        step_companions(state, inputs, generate(state, inputs, PHASE, setup), setup)
-    variety = state.companions["variety"]
-
-    def unreal() -> float:
-        with torch.no_grad():
-            return -float(variety.score(generate(state, inputs, PHASE, setup)).mean())
-
-    before = unreal()
-    weights = [p.detach().clone() for p in variety.network.parameters()]
-    for _ in range(10):
-        fake = generate(state, inputs, PHASE, setup)
-        step_discriminator(state, inputs, fake, PHASE, setup)
-        step_generator(state, inputs, fake, PHASE, setup)
-    assert unreal() < before
-    same = zip(weights, variety.network.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in same)
-    assert all(p.requires_grad for p in variety.network.parameters())
-
-
-def until(kimg: float, weight: float = 0.5) -> TrainConfig:
-    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
-    return dataclasses.replace(CONFIG, schedule=schedule, variety=VarietyConfig(weight=weight))
-
-
-@pytest.mark.usefixtures("cheap_backbone")
-def test_a_run_takes_it_up_half_way_and_goes_on_to_the_same_bits(
-    tmp_path: Path, dataset: Dataset
-) -> None:
-    for run in ("whole", "cut"):
-        go(until(0.04, weight=0), dataset, tmp_path / run)
-    assert not any(name.startswith("variety/") for name in tensors(tmp_path / "whole"))
-    assert "variety_d" in go(until(0.16), dataset, tmp_path / "whole", resume=True)
-    go(until(0.088), dataset, tmp_path / "cut", resume=True)
-    go(until(0.16), dataset, tmp_path / "cut", resume=True)
-    whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
-    assert any(name.startswith("variety/mix") for name in whole)
-    assert any(name.startswith("optimizer_v/") for name in whole)
-    assert whole.keys() == cut.keys()
-    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
-
-
-@pytest.mark.usefixtures("cheap_backbone")
-def test_a_dry_run_counts_it_in(dataset: Dataset) -> None:
-    looked = plan(CONFIG, dataset, CPU)
-    assert all(phase.measured and phase.seconds > 0 for phase in looked.phases)
-
-
 @pytest.mark.usefixtures("cheap_backbone")
 def test_it_alone_is_reason_enough_for_the_frozen_network() -> None:
     assert backbone_of(CONFIG, CPU, bf16=False) is not None
     without = dataclasses.replace(CONFIG, variety=VarietyConfig())
     assert backbone_of(without, CPU, bf16=False) is None
-
-
-def test_a_weight_below_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="weight"):
-        VarietyConfig(weight=-1)
