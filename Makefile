@@ -18,14 +18,16 @@ serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
 
 # What minds no neighbour runs two files at a time, a core each; what watches the clock has the machine to itself.
 # ARGS choose other tests, or say how: make test ARGS='tests/service -x'.
-TWO_AT_A_TIME := tests/fuzz tests/models tests/training tests/deploy/test_prometheus.py tests/deploy/test_container_start.py \
-  tests/e2e/test_faces.py tests/e2e/test_openapi.py tests/e2e/test_pipeline.py
+# Files that take long come first, so that neither core is left waiting for the other.
+TWO_AT_A_TIME := $(addprefix tests/e2e/test_,faces.py pipeline.py server.py) tests/training \
+  $(addprefix tests/deploy/test_,container_start.py prometheus.py) \
+  $(addprefix tests/e2e/test_,openapi.py best_of.py verify.py) tests/fuzz tests/models
 PYTEST := PATH="$$PATH:$(abspath $(VENV))/prometheus/usr/bin" $(BIN)/python -m pytest
 test: $(VENV)/.dev browser promtool  ## run every test, a real browser included
 ifdef ARGS
 	$(PYTEST) $(ARGS)
 else
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile $(TWO_AT_A_TIME)
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(TWO_AT_A_TIME)
 	$(PYTEST) $(addprefix --ignore=,$(TWO_AT_A_TIME))
 endif
 

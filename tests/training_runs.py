@@ -5,10 +5,14 @@ import json
 import multiprocessing
 import os
 import socket
+import sys
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from rich.console import Console
 
@@ -31,12 +35,20 @@ def started(
 ) -> BaseProcess:
     """A process that trains; its exit code is 0, or 128 + the signal it stopped for."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training_runs"])
+    _start_forkserver(context)
     process = context.Process(
         target=_train, args=(config.to_dict(), archive, run, resume, environment or {})
     )
     process.start()
     return process
+
+
+def _start_forkserver(context: ForkServerContext) -> None:
+    """With this module in it; it would look for that where a fresh Python looks."""
+    context.set_forkserver_preload(["training_runs"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
 
 
 def _train(
