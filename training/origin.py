@@ -18,6 +18,7 @@ from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.state import TrainingState
+from training.widening import widened
 
 ALONE_KIMG, RAMP_KIMG = 40.0, 200.0
 """Without a critic: how long a fresh discriminator learns alone, until it tells a good generator's
@@ -62,9 +63,10 @@ class Origin:
         return dataclasses.replace(config, schedule=schedule, average_ramp=0.0)
 
     def lend(self, state: TrainingState, dataset: Dataset) -> None:
-        """Put its weights into fresh networks, which may be larger at the top.
+        """Put its weights into fresh networks, which may be larger at the top, and wider.
 
-        Raises ConfigError where widths, labels or the discriminator's conditioning differ.
+        Raises ConfigError where shapes do not fit, or labels or the discriminator's conditioning
+        differ.
         """
         theirs = [(a.name, a.values) for a in self.checkpoint.attributes]
         ours = [(a.name, a.values) for a in dataset.attributes()]
@@ -91,6 +93,7 @@ class Origin:
 
     def _fill(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         mine = network.state_dict()
+        weights = widened(weights, mine)
         for name, tensor in weights.items():
             if name not in mine or mine[name].shape != tensor.shape:
                 wanted = tuple(mine[name].shape) if name in mine else "no such tensor"
@@ -100,7 +103,8 @@ class Origin:
                     f"{tuple(tensor.shape)} there and {wanted} here; it was made with "
                     f"latent_dim {config.latent_dim}, label_embed_dim {config.label_embed_dim}, "
                     f"fmap_base {config.fmap_base} and fmap_max {config.fmap_max}: --set network.… "
-                    "and conditioning.kind accordingly"
+                    "and conditioning.kind accordingly; fmap_base alone may be a multiple, as long "
+                    "as fmap_max leaves 4 px as wide as they are"
                 )
         network.load_state_dict(weights, strict=False)
 

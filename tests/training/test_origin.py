@@ -42,13 +42,13 @@ def go(config: TrainConfig, dataset: Dataset, run: Path, origin: Origin | None =
     train(config, dataset, run, device=CPU, console=console, origin=origin)
 
 
-def exported(folder: Path, dataset: Dataset, *, critic: bool) -> Path:
-    go(CONFIG, dataset, folder / "first")
+def exported(folder: Path, dataset: Dataset, *, critic: bool, config: TrainConfig = CONFIG) -> Path:
+    go(config, dataset, folder / "first")
     checkpoint = folder / "checkpoint"
     export(
         folder / "first",
         checkpoint,
-        config=CONFIG,
+        config=config,
         dataset=dataset,
         licence="Free",
         critic=critic,
@@ -110,6 +110,30 @@ def test_a_checkpoint_grows_into_a_larger_network(tmp_path: Path, dataset: Datas
     go(config, dataset, tmp_path / "grown", origin)
     rows = (tmp_path / "grown" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["resolution"] == 32
+
+
+def test_a_wider_network_begins_with_the_same_pictures(tmp_path: Path, dataset: Dataset) -> None:
+    narrow = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, fmap_base=32))
+    checkpoint = exported(tmp_path, dataset, critic=True, config=narrow)
+    origin = Origin.load(checkpoint)
+    wider = lasting(origin.begun(CONFIG), 8, learning_rate=1e-30)
+    go(wider, dataset, tmp_path / "wider", origin)
+    export(
+        tmp_path / "wider",
+        tmp_path / "again",
+        config=wider,
+        dataset=dataset,
+        licence="Free",
+        dtype=torch.float32,
+    )
+    before, after = load_checkpoint(checkpoint), load_checkpoint(tmp_path / "again")
+    assert after.state["blocks.1.conv1.weight"].shape == (8, 8, 3, 3)
+    assert before.state["blocks.1.conv1.weight"].shape == (4, 4, 3, 3)
+    z_BZ, y_BL = torch.randn(4, 8), torch.eye(5)[:4]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            after.build()(z_BZ, y_BL), before.build()(z_BZ, y_BL), atol=1e-4, rtol=1e-3
+        )
 
 
 def test_what_is_exported_says_where_it_began(tmp_path: Path, dataset: Dataset) -> None:
