@@ -17,12 +17,13 @@ serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
 	exec env VISAGE_HOST=$(HOST) VISAGE_PORT=$(PORT) $(BIN)/python -m service
 
 # What minds no neighbour runs two files at a time, a core each; what watches the clock has the machine to itself.
-# ARGS choose other tests, or say how: make test ARGS='tests/service -x'.
 # Files that take long come first, so that neither core is left waiting for the other.
 TWO_AT_A_TIME := $(addprefix tests/e2e/test_,faces.py pipeline.py server.py) tests/training \
   $(addprefix tests/deploy/test_,container_start.py prometheus.py) \
   $(addprefix tests/e2e/test_,openapi.py best_of.py verify.py) tests/fuzz tests/models
 PYTEST := PATH="$$PATH:$(abspath $(VENV))/prometheus/usr/bin" $(BIN)/python -m pytest
+
+# ARGS choose other tests, or say how: make test ARGS='tests/service -x'.
 test: $(VENV)/.dev browser promtool  ## run every test, a real browser included
 ifdef ARGS
 	$(PYTEST) $(ARGS)

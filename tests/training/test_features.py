@@ -38,12 +38,9 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(
     preset="test",
     network=NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8),
-    schedule=ScheduleConfig(total_kimg=0.16, hold_kimg=0.04, fade_kimg=0.04, batch_size=8),
+    schedule=ScheduleConfig(total_kimg=0.16, batch_size=8),
     features=FeatureConfig(weight=0.5),
     precision="fp32",
-    snapshot_kimg=0.04,
-    sample_kimg=0.16,
-    log_kimg=0.04,
 )
 needs_weights = pytest.mark.skipif(missing(PACKAGE) is not None, reason="an optional package")
 
@@ -51,11 +48,6 @@ needs_weights = pytest.mark.skipif(missing(PACKAGE) is not None, reason="an opti
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     return Dataset(write_archive(tmp_path / "noise.zip"))
-
-
-def shortened(kimg: float) -> TrainConfig:
-    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=kimg)
-    return dataclasses.replace(CONFIG, schedule=schedule)
 
 
 @needs_weights

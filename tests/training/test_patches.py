@@ -10,12 +10,7 @@ from torch import Tensor
 from training_archives import write_archive
 
 from training.companions import Seen
-from training.config import (
-    NetworkConfig,
-    PatchConfig,
-    ScheduleConfig,
-    TrainConfig,
-)
+from training.config import NetworkConfig, PatchConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.inputs import inputs_at
@@ -23,21 +18,15 @@ from training.patch_discriminator import GAINS, PatchDiscriminator
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
-from training.steps import (
-    Setup,
-    step_companions,
-)
+from training.steps import Setup, step_companions
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
     preset="test",
     network=NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8),
-    schedule=ScheduleConfig(total_kimg=0.16, hold_kimg=0.04, fade_kimg=0.04, batch_size=8),
+    schedule=ScheduleConfig(total_kimg=0.16, batch_size=8),
     patches=PatchConfig(weight=0.5),
     precision="fp32",
-    snapshot_kimg=0.04,
-    sample_kimg=0.16,
-    log_kimg=0.04,
 )
 PHASE = Phase(16, 1.0, 8, 1e-3)
 

@@ -29,12 +29,9 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(
     preset="test",
     network=NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8),
-    schedule=ScheduleConfig(total_kimg=0.16, hold_kimg=0.04, fade_kimg=0.04, batch_size=8),
+    schedule=ScheduleConfig(total_kimg=0.16, batch_size=8),
     variety=VarietyConfig(weight=0.5),
     precision="fp32",
-    snapshot_kimg=0.04,
-    sample_kimg=0.16,
-    log_kimg=0.04,
 )
 PHASE = Phase(16, 1.0, 8, 1e-3)
 
