@@ -3,8 +3,9 @@
 Knows nothing about requests. uvicorn waits for ever for a request that does not come or does not
 end, and keeps for ever what a client does not take in. Here one who sends no whole request for
 `patience` seconds is closed, and so is one who takes in less than `PROGRESS` of an answer in that
-time. Where there are too many connections, the one that has been silent for longest makes room;
-where too much is unsent, the one that has been reading for longest. Belongs to the event loop.
+time. Who has been answered and wants nothing more may stay for `keep_alive` seconds. Where there
+are too many connections, the one that has been silent for longest makes room; where too much is
+unsent, the one that has been reading for longest. Belongs to the event loop.
 """
 
 import asyncio
@@ -47,16 +48,25 @@ class Connections:
     """
 
     def __init__(
-        self, *, patience: float, most: int, most_unsent: int, telemetry: Telemetry
+        self,
+        *,
+        patience: float,
+        keep_alive: float,
+        most: int,
+        most_unsent: int,
+        telemetry: Telemetry,
     ) -> None:
         self.patience = patience
+        self._keep_alive = keep_alive
         self._most = most
         self._most_unsent = most_unsent
         self._open = 0
         self._closed = telemetry.connections_closed
         telemetry.follow(telemetry.connections, lambda: self._open)
-        # Whose next request we wait for, and since when; the longest first.
+        # Who owes us a request, or the rest of it, and since when; the longest first.
         self._silent: dict[_Protocol, float] = {}
+        # Who has been answered and need not ask again, likewise.
+        self._resting: dict[_Protocol, float] = {}
         # Who has an answer to take in, since when, and how many bytes there were then.
         self._reading: dict[_Protocol, tuple[float, int]] = {}
         self._unsent = 0
@@ -71,7 +81,8 @@ class Connections:
         self.wait_for(client)
         if self._open > self._most:
             # Itself where nobody else is silent: whoever is being answered stays.
-            self._close(next(iter(self._silent)), "crowded")
+            longest = [next(iter(kept.items())) for kept in (self._silent, self._resting) if kept]
+            self._close(min(longest, key=lambda one: one[1])[0], "crowded")
 
     def lost(self, client: "_Protocol") -> None:
         self._open -= 1
@@ -81,16 +92,23 @@ class Connections:
         """It is the client's turn to send a request, once it has read what there is."""
         if client in self._reading:
             return
-        self._silent[client] = client.loop.time()
+        waiting = self._resting if client.answered and not client.begun else self._silent
+        waiting[client] = client.loop.time()
         self._watch(client.loop)
+
+    def begins(self, client: "_Protocol") -> None:
+        """The client has sent the first of a request: now it owes us the rest."""
+        if self._resting.pop(client, None) is not None:
+            self.wait_for(client)
 
     def heard(self, client: "_Protocol") -> None:
         """The client has sent a whole request."""
         self._silent.pop(client, None)
+        self._resting.pop(client, None)
 
     def has_to_read(self, client: "_Protocol") -> None:
         """More is ready for the client than the system would buffer."""
-        self._silent.pop(client, None)
+        self.heard(client)
         self._note(client, client.loop.time())
         self._watch(client.loop)
         while self._unsent > self._most_unsent and len(self._reading) > 1:
@@ -103,7 +121,7 @@ class Connections:
             self.wait_for(client)
 
     def _forget(self, client: "_Protocol") -> None:
-        self._silent.pop(client, None)
+        self.heard(client)
         self._unsent -= self._reading.pop(client, (0.0, 0))[1]
 
     def _note(self, client: "_Protocol", now: float) -> None:
@@ -124,12 +142,16 @@ class Connections:
                     self._close(client, "slow_reader")
                 else:
                     self._note(client, now)
-        while self._silent:
-            client, since = next(iter(self._silent.items()))
-            if now - since < self.patience:
-                break
-            self._close(client, "slow_request" if client.begun else "idle")
-        if self._silent or self._reading:
+        for waiting, allowed in (
+            (self._silent, self.patience),
+            (self._resting, self._keep_alive),
+        ):
+            while waiting:
+                client, since = next(iter(waiting.items()))
+                if now - since < allowed:
+                    break
+                self._close(client, "slow_request" if client.begun else "idle")
+        if self._silent or self._resting or self._reading:
             self._watch(loop)
 
     def _close(self, client: "_Protocol", reason: str) -> None:
@@ -149,6 +171,8 @@ class _Protocol(BoundedHttpProtocol):
         self._all = all_of_them
         self.begun = False
         """Whether there is a part of a request, but not all of it."""
+        self.answered = False
+        """Whether it has ever had an answer."""
 
     @property
     def at_work(self) -> bool:
@@ -170,6 +194,7 @@ class _Protocol(BoundedHttpProtocol):
 
     def on_message_begin(self) -> None:
         self.begun = True
+        self._all.begins(self)
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
@@ -179,6 +204,7 @@ class _Protocol(BoundedHttpProtocol):
             self._all.heard(self)
 
     def on_response_complete(self) -> None:
+        self.answered = True
         super().on_response_complete()
         if not self.at_work:  # unless it has sent the next request already
             self._all.wait_for(self)

@@ -6,6 +6,7 @@ Knows nothing about settings' sources or about other processes.
 import asyncio
 import gc
 import logging
+import math
 import socket
 import sys
 import time
@@ -46,6 +47,7 @@ class DrainingServer(uvicorn.Server):
         sys.setswitchinterval(SWITCH_INTERVAL)
         connections = Connections(
             patience=settings.client_timeout,
+            keep_alive=settings.keep_alive,
             most=most_connections(settings.max_connections),
             most_unsent=settings.max_unsent_bytes,
             telemetry=app.state.telemetry,
@@ -58,6 +60,7 @@ class DrainingServer(uvicorn.Server):
                 log_config=None,
                 server_header=False,
                 proxy_headers=False,  # service/clients.py decides whom to trust
+                timeout_keep_alive=2 * math.ceil(settings.keep_alive),  # connections.py is first
                 timeout_graceful_shutdown=max(1, round(settings.drain_grace)),
             )
         )

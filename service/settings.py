@@ -120,6 +120,12 @@ class Settings(BaseSettings):
         description="Seconds a client may take to send a request, or to take in 64 KiB of an "
         "answer.",
     )
+    keep_alive: float = Field(
+        75.0,
+        gt=0,
+        le=86_400,
+        description="Seconds a connection may rest between an answer and the next request.",
+    )
     max_connections: int = Field(
         10_000,
         ge=1,

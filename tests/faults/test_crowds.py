@@ -4,7 +4,9 @@ VISAGE_FULL_DRILL=1 makes it ten thousand idle and two thousand slow ones; docs/
 came of it.
 """
 
+import http.client
 import os
+import time
 from contextlib import aclosing
 
 import pytest
@@ -76,3 +78,15 @@ async def test_crowds_cost_others_nothing_and_are_parted_with(tmp_path):
         assert (await Telemetry.of(url))("http_requests_total", code="500") == 0
         assert telemetry("http_requests_total", code="499") == BODIES
         assert not [line for line in server.events() if line["level"] == "error"]
+
+
+def test_a_connection_may_rest_for_longer_than_clients_keep_one(tmp_path):
+    """Who closes first must be the client: a request on its way meanwhile is never answered."""
+    with server_factory(tmp_path, write_tiny(tmp_path / "tiny-16")) as start:
+        server = start(engine="torch", client_timeout=1).wait_ready()
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
+        for pause in (5.5, 0):  # httpx keeps one for 5 s, and so do uvicorn's defaults
+            connection.request("GET", "/image")
+            assert len(connection.getresponse().read()) > 0
+            time.sleep(pause)
+        connection.close()

@@ -5,7 +5,7 @@ import pytest
 from service.connections import PROGRESS, Connections
 from service.telemetry import Telemetry
 
-PATIENCE = 8.0
+PATIENCE, KEEP_ALIVE = 8.0, 40.0
 
 
 class Loop:
@@ -35,7 +35,8 @@ class Client:
 
     def __init__(self, loop):
         self.loop, self.transport = loop, self
-        self.unsent, self.begun, self.at_work, self.gone = 0, False, False, False
+        self.unsent, self.gone = 0, False
+        self.begun = self.answered = self.at_work = False
 
     def get_extra_info(self, name):
         return None
@@ -48,12 +49,24 @@ class Rig:
     def __init__(self, *, most=100, most_unsent=2**40):
         self.telemetry, self.loop = Telemetry(), Loop()
         self.all = Connections(
-            patience=PATIENCE, most=most, most_unsent=most_unsent, telemetry=self.telemetry
+            patience=PATIENCE,
+            keep_alive=KEEP_ALIVE,
+            most=most,
+            most_unsent=most_unsent,
+            telemetry=self.telemetry,
         )
 
     def connect(self):
         client = Client(self.loop)
         self.all.opened(client)
+        return client
+
+    def rests(self):
+        """A client that has had an answer."""
+        client = self.connect()
+        self.all.heard(client)
+        client.answered = True
+        self.all.wait_for(client)
         return client
 
     def reads(self, unsent, *, at_work=False):
@@ -95,6 +108,27 @@ def test_whose_request_is_being_answered_may_wait(rig):
     assert client.gone
 
 
+def test_who_has_been_answered_may_rest(rig):
+    client = rig.rests()
+    rig.loop.pass_by(KEEP_ALIVE - 1)
+    assert not client.gone
+    rig.loop.pass_by(3)
+    assert client.gone
+    assert rig.closed("idle") == 1
+
+
+def test_who_asks_again_has_as_long_as_anybody_to_send_it(rig):
+    client = rig.rests()
+    rig.loop.pass_by(KEEP_ALIVE - 1)
+    client.begun = True
+    rig.all.begins(client)
+    rig.loop.pass_by(PATIENCE - 1)
+    assert not client.gone
+    rig.loop.pass_by(3)
+    assert client.gone
+    assert rig.closed("slow_request") == 1
+
+
 def test_who_reads_little_by_little_but_enough_stays_until_it_is_all_read(rig):
     client = rig.reads(10 * PROGRESS)
     for _ in range(9):
@@ -126,9 +160,13 @@ def test_who_has_read_what_there_was_so_far_is_still_being_answered(rig):
     assert not client.gone
 
 
-def test_one_too_many_costs_whoever_has_been_silent_for_longest():
+@pytest.mark.parametrize("kinds", [("connect", "rests"), ("rests", "connect")])
+def test_one_too_many_costs_whoever_has_been_silent_for_longest(kinds):
     rig = Rig(most=3)
-    reads, first, second = rig.reads(1), rig.connect(), rig.connect()
+    reads = rig.reads(1)
+    first = getattr(rig, kinds[0])()
+    rig.loop.pass_by(1)
+    second = getattr(rig, kinds[1])()
     rig.loop.pass_by(1)
     rig.connect()
     assert (reads.gone, first.gone, second.gone) == (False, True, False)
