@@ -8,7 +8,7 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from training.errors import ConfigError
 from training.recipe import (
@@ -47,6 +47,8 @@ __all__ = [
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole run. Raises ConfigError, naming the field and the remedy."""
+
+    section: ClassVar[str] = ""
 
     preset: str
     """Name of the preset this run started from."""

@@ -47,7 +47,8 @@ def settings() -> dict[str, Any]:
 
 def _paths(kind: type, prefix: str) -> dict[str, Any]:
     paths: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(kind).items():
+    hints = typing.get_type_hints(kind)
+    for name, hint in ((field.name, hints[field.name]) for field in dataclasses.fields(kind)):
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             paths |= _paths(hint, f"{prefix}{name}.")
         else:

@@ -197,9 +197,10 @@ def test_it_sees_real_pictures_augmented_as_generated_ones_are(name: str, datase
 
 @each
 def test_settings_that_make_no_sense_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="weight is -1"):
+    with pytest.raises(ConfigError, match=rf"{name}\.weight is -1"):
         beside(name, weight=-1)
-    with pytest.raises(ConfigError, match=r"rate is 0.*above 0"):
+    with pytest.raises(ConfigError, match=rf"{name}\.rate is 0.*above 0"):
         beside(name, rate=0)
-    with pytest.raises(ConfigError, match=r"generator_loss is 'wgan_gp': choose one of hinge, non"):
+    said = rf"{name}\.generator_loss is 'wgan_gp': choose one of hinge, non"
+    with pytest.raises(ConfigError, match=said):
         beside(name, generator_loss="wgan_gp")
