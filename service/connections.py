@@ -103,12 +103,11 @@ class Connections:
 
     def heard(self, client: "_Protocol") -> None:
         """The client has sent a whole request."""
-        self._silent.pop(client, None)
-        self._resting.pop(client, None)
+        self._wait_no_more(client)
 
     def has_to_read(self, client: "_Protocol") -> None:
         """More is ready for the client than the system would buffer."""
-        self.heard(client)
+        self._wait_no_more(client)
         self._note(client, client.loop.time())
         self._watch(client.loop)
         while self._unsent > self._most_unsent and len(self._reading) > 1:
@@ -120,8 +119,12 @@ class Connections:
         if not client.at_work:
             self.wait_for(client)
 
+    def _wait_no_more(self, client: "_Protocol") -> None:
+        self._silent.pop(client, None)
+        self._resting.pop(client, None)
+
     def _forget(self, client: "_Protocol") -> None:
-        self.heard(client)
+        self._wait_no_more(client)
         self._unsent -= self._reading.pop(client, (0.0, 0))[1]
 
     def _note(self, client: "_Protocol", now: float) -> None:

@@ -48,7 +48,7 @@ __all__ = [
 class TrainConfig:
     """A whole run. Raises ConfigError, naming the field and the remedy."""
 
-    section: ClassVar[str] = ""
+    prefix: ClassVar[str] = ""
 
     preset: str
     """Name of the preset this run started from."""

@@ -29,13 +29,13 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def check_bounds(config: Any, low: float, *names: str, above: bool = False) -> None:
-    """Each named number is at least `low`, or above it. `config.section`: where settings put it."""
+    """Each named number is at least `low`, or above it. `config.prefix` comes before its name."""
     for name in names:
         value = getattr(config, name)
         fine = value > low if above else value >= low
         check(
             fine,
-            f"{config.section}{name} is {value}: it must be "
+            f"{config.prefix}{name} is {value}: it must be "
             + (f"above {low}" if above else f"{low} or more"),
         )
 
@@ -77,7 +77,7 @@ class NetworkConfig:
 class ScheduleConfig:
     """When the networks grow, and the batch size and learning rate on the way."""
 
-    section: ClassVar[str] = "schedule."
+    prefix: ClassVar[str] = "schedule."
 
     total_kimg: float
     """Thousand real images shown to the discriminator in the whole run."""
@@ -133,7 +133,7 @@ class ScheduleConfig:
 class LossConfig:
     """What both networks minimise, and what keeps the discriminator smooth."""
 
-    section: ClassVar[str] = "loss."
+    prefix: ClassVar[str] = "loss."
 
     kind: str = "non_saturating"
     """`non_saturating`, `minimax`, `least_squares`, `hinge`, or `wgan_gp`."""
@@ -161,7 +161,7 @@ class LossConfig:
 class ConditioningConfig:
     """How labels steer both networks; without labels nothing here matters."""
 
-    section: ClassVar[str] = "conditioning."
+    prefix: ClassVar[str] = "conditioning."
 
     kind: str = "projection"
     """How the discriminator uses labels: `projection`, `auxiliary` or `concatenation`."""
@@ -182,7 +182,7 @@ class ConditioningConfig:
 class AugmentConfig:
     """Differentiable augmentation of what the discriminator sees, real and generated alike."""
 
-    section: ClassVar[str] = "augment."
+    prefix: ClassVar[str] = "augment."
 
     mode: str = "off"
     """`off`; `fixed`: with `probability`; `adaptive`: as often as it takes to hold `target`."""
@@ -215,7 +215,7 @@ class AugmentConfig:
 class CompanionConfig:
     """A discriminator that stands beside the first."""
 
-    section: ClassVar[str]
+    prefix: ClassVar[str]
 
     weight: float = 0.0
     """Weight of its score in the generator's loss; 0: there is none."""
@@ -225,7 +225,7 @@ class CompanionConfig:
     """How its scores become the generator's loss."""
 
     def __post_init__(self) -> None:
-        check_choice(f"{self.section}generator_loss", self.generator_loss, COMPANION_LOSSES)
+        check_choice(f"{self.prefix}generator_loss", self.generator_loss, COMPANION_LOSSES)
         check_bounds(self, 0, "weight")
         check_bounds(self, 0, "rate", above=True)
 
@@ -234,7 +234,7 @@ class CompanionConfig:
 class FeatureConfig(CompanionConfig):
     """One that sees pictures through a network trained on photographs."""
 
-    section: ClassVar[str] = "features."
+    prefix: ClassVar[str] = "features."
 
     rate: float = 0.4
     """Its learning rate as a share of the first discriminator's."""
@@ -251,11 +251,11 @@ class FeatureConfig(CompanionConfig):
 class PatchConfig(CompanionConfig):
     """One that sees small patches of pixels and judges their texture."""
 
-    section: ClassVar[str] = "patches."
+    prefix: ClassVar[str] = "patches."
 
 
 @dataclass(frozen=True)
 class VarietyConfig(CompanionConfig):
     """One that sees how much the pictures of a group differ."""
 
-    section: ClassVar[str] = "variety."
+    prefix: ClassVar[str] = "variety."
