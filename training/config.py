@@ -75,6 +75,8 @@ class TrainConfig:
     """Share of the average kept at every step instead, whatever the batch; 0: by half-life."""
     precision: str = "auto"
     """`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it natively."""
+    record_steps: bool = True
+    """On one GPU, play whole steps from a CUDA graph where they do not change."""
     snapshot_kimg: float = 10.0
     """A snapshot every this many kimg (and when the run is stopped)."""
     keep_snapshots: int = 2

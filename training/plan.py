@@ -16,16 +16,10 @@ from training.backbone import backbone_of
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.inputs import Inputs
+from training.recorded_steps import Steps
 from training.schedule import Phase, phase_at
 from training.state import TrainingState
-from training.steps import (
-    Setup,
-    generate,
-    step_companions,
-    step_discriminator,
-    step_generator,
-    use_bf16,
-)
+from training.steps import Setup, use_bf16
 
 TIMED_STEPS = 3
 UNEVEN = 10
@@ -118,14 +112,14 @@ def _timed(
     phases: list[PlannedPhase], state: TrainingState, setup: Setup, patience: float
 ) -> list[PlannedPhase]:
     """Each phase with its time, smallest resolution first, as long as patience lasts."""
-    deadline, timed = time.perf_counter() + patience, []
+    deadline, timed, steps = time.perf_counter() + patience, [], Steps(state, setup)
     per_image, before = 0.0, 0
     for phase in phases:
         # Pointwise work and convolutions both grow with the pixels: four times per doubling.
         guess = per_image * (phase.resolution / before) ** 2 if before else 0.0
         left = deadline - time.perf_counter()
         measured = not before or guess * phase.batch_size * (TIMED_STEPS + 1) < left
-        per_image = _seconds_per_image(phase, state, setup) if measured else guess
+        per_image = _seconds_per_image(phase, steps, state) if measured else guess
         before = phase.resolution
         images = (phase.end_kimg - phase.start_kimg) * 1000
         timed.append(
@@ -134,26 +128,27 @@ def _timed(
     return timed
 
 
-def _seconds_per_image(phase: PlannedPhase, state: TrainingState, setup: Setup) -> float:
+def _seconds_per_image(phase: PlannedPhase, steps: Steps, state: TrainingState) -> float:
     """Of whole steps, R1 counted in as often as it is taken."""
+    setup = steps.setup
     interval = setup.config.loss.r1_interval
     now = Phase(phase.resolution, 0.5 if phase.fading else 1.0, phase.batch_size, 0.0)
     state.set_learning_rates(now)
     inputs = _random_inputs(now, setup)
-    plain = []
-    for step in range(TIMED_STEPS + 1):
-        # The first step also makes room for what it needs; the last one takes R1.
-        state.step = interval * step if step == TIMED_STEPS else interval * step + 1
+
+    def seconds(step: int) -> float:
+        state.step = step
         start = time.perf_counter()
-        fake = generate(state, inputs, now, setup)
-        step_discriminator(state, inputs, fake, now, setup)
-        step_companions(state, inputs, fake, setup)
-        step_generator(state, inputs, fake, now, setup)
+        steps(inputs, now)
         if setup.device.type == "cuda":
             torch.cuda.synchronize()
-        plain.append(time.perf_counter() - start)
-    with_r1 = plain.pop()
-    usual = min(plain[1:])
+        return time.perf_counter() - start
+
+    # The first steps also make room for what they need.
+    for _ in range(steps.warm_up):
+        seconds(1)
+    usual = min(seconds(1) for _ in range(TIMED_STEPS - 1))
+    with_r1 = [seconds(0) for _ in range(steps.warm_up)][-1]
     return (usual + max(with_r1 - usual, 0.0) / interval) / phase.batch_size
 
 

@@ -56,13 +56,14 @@ class TrainingState:
             generator,
             discriminator,
             average,
-            _adam(_by_resolution(generator), rate),
-            _adam(discriminator.parameters(), rate),
+            _adam(_by_resolution(generator), rate, device),
+            _adam(discriminator.parameters(), rate, device),
             Augmentation.initial(config.augment),
         )
         for name, net in companion_networks(config, network.label_dim, device).items():
             settings = companion_config(name, config)
-            state.companions[name] = Companion(name, net, _adam(net.parameters(), rate), settings)
+            optimizer = _adam(net.parameters(), rate, device)
+            state.companions[name] = Companion(name, net, optimizer, settings)
         return state
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
@@ -129,14 +130,14 @@ class TrainingState:
         """The discriminator's; those of the other networks are shares of it. A lower share of 0
         freezes the generator's layers below the phase's resolution."""
         rate = phase.learning_rate
-        self.optimizer_d.param_groups[0]["lr"] = rate
+        _set_rate(self.optimizer_d.param_groups[0], rate)
         for group in self.optimizer_g.param_groups:
             share = phase.lower_share if group["resolution"] < phase.resolution else 1.0
-            group["lr"] = rate * phase.generator_share * share
+            _set_rate(group, rate * phase.generator_share * share)
             for parameter in group["params"]:
                 parameter.requires_grad_(share > 0)
         for companion in self.companions.values():
-            companion.optimizer.param_groups[0]["lr"] = rate * companion.config.rate
+            _set_rate(companion.optimizer.param_groups[0], rate * companion.config.rate)
 
     def reset_adam(self) -> None:
         """The optimisers forget what they have seen."""
@@ -147,12 +148,28 @@ class TrainingState:
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
         """average ← decay · average + (1 − decay) · generator."""
-        for mean, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(new, 1 - decay)
+        means: list[Tensor] = list(self.average.parameters())
+        torch._foreach_lerp_(means, list(self.generator.parameters()), 1 - decay)
 
 
-def _adam(parameters: Iterable[Any], rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(parameters, lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
+def _adam(parameters: Iterable[Any], rate: float, device: torch.device) -> torch.optim.Adam:
+    # A recorded step reads the rate from where it stood when it was recorded.
+    on_gpu = device.type == "cuda"
+    return torch.optim.Adam(
+        parameters,
+        lr=torch.tensor(rate, device=device) if on_gpu else rate,
+        betas=ADAM_BETAS,
+        eps=ADAM_EPSILON,
+        fused=True,
+        capturable=on_gpu,
+    )
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def _by_resolution(generator: Generator) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 
 from training.augment import augment
 from training.companions import Seen
@@ -62,6 +63,29 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def r1_due(state: TrainingState, setup: Setup) -> bool:
+    """Whether the next step is one of those that take R1, and what is as dear."""
+    return state.step % setup.config.loss.r1_interval == 0
+
+
+def step(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Scalars:
+    """A whole step: the same generated pictures serve every discriminator's and the generator's.
+
+    The scalars come without a way back to the networks.
+    """
+    # Generate once.
+    fake = generate(state, inputs, phase, setup)
+
+    # Step the discriminator, and those that stand beside it.
+    scalars = step_discriminator(state, inputs, fake, phase, setup)
+    scalars |= step_companions(state, inputs, fake, setup)
+
+    # Step the generator.
+    if phase.generator_learns:
+        scalars |= step_generator(state, inputs, fake, phase, setup)
+    return {name: value.detach() for name, value in scalars.items()}
+
+
 def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -> Seen:
     """One pass of generator and backbone serves every network's step."""
     with torch.set_grad_enabled(phase.generator_learns), setup.autocast():
@@ -107,7 +131,7 @@ def step_discriminator(
         drift = drift_penalty(real_score_B)
         loss = loss + loss_config.gradient_penalty * penalty + loss_config.drift * drift
         scalars["gradient_penalty"] = penalty
-    if loss_config.r1_gamma and state.step % loss_config.r1_interval == 0:
+    if loss_config.r1_gamma and r1_due(state, setup):
         r1 = r1_penalty(score_real, real_BCHW)
         loss = loss + r1 * (loss_config.r1_gamma / 2 * loss_config.r1_interval)
         scalars["r1"] = r1
@@ -132,7 +156,8 @@ def step_companions(state: TrainingState, inputs: Inputs, fake: Seen, setup: Set
         maps = _maps(real_BCHW, inputs.real_draw_BK, setup)
     real, fake, scalars = Seen(real_BCHW, maps, inputs.real_label_BL), fake.detach(), {}
     for name, companion in state.companions.items():
-        with setup.autocast():
+        # Weights of bounded slope are worked out once for both.
+        with setup.autocast(), cached():
             real_score, fake_score = companion.score(real), companion.score(fake)
         loss = hinge_discriminator_loss(real_score, fake_score)
         _descend(loss, companion.network, companion.optimizer, setup)
@@ -166,7 +191,7 @@ def step_generator(
     for judge in judges:
         judge.requires_grad_(True)
     # Every few steps is enough to see it fade.
-    if state.step % setup.config.loss.r1_interval == 0:
+    if r1_due(state, setup):
         gradients = [p.grad for p in state.generator.parameters() if p.grad is not None]
         scalars["gradient_g"] = nn.utils.get_total_norm(gradients)
     return scalars

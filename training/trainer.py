@@ -19,11 +19,13 @@ from training.dataset import Dataset
 from training.diagnostics import overfitting_share
 from training.distributed import World
 from training.errors import ConfigError
+from training.feed import Feed
 from training.growing import distil_new_layers
-from training.inputs import inputs_at, prepared
+from training.inputs import prepared
 from training.journal import Journal, SilentJournal, Window
 from training.measure import better, quick_figures, sample
 from training.origin import Origin
+from training.recorded_steps import Steps
 from training.run_folder import (
     Best,
     newest_snapshot,
@@ -36,15 +38,7 @@ from training.sampler import Sampler, Stream, generator_for
 from training.schedule import Phase, average_decay_at, fade_ends, grows, phase_at
 from training.snapshot import save_snapshot
 from training.state import TrainingState, fixed_latents
-from training.steps import (
-    Setup,
-    generate,
-    mean_score,
-    step_companions,
-    step_discriminator,
-    step_generator,
-    use_bf16,
-)
+from training.steps import Setup, mean_score, use_bf16
 from training.stopping import Stop, stop_signals
 
 __all__ = ["Stop", "read_run", "train"]
@@ -86,6 +80,7 @@ def train(
         holdout=config.holdout,
     )
     bf16 = use_bf16(config.precision, device)
+    torch.backends.cudnn.benchmark = True  # sizes stay the same for thousands of steps
     backbone = backbone_of(config, device, bf16=bf16)
     setup = Setup(config, dataset.label_sizes, device, bf16, world, backbone)
     state = TrainingState.initial(config, network, device)
@@ -113,7 +108,8 @@ def train(
         Journal(run, total_images, state.images_seen, console) if world.leads else SilentJournal()
     )
 
-    with journal, stop_signals() as stop:
+    take_step = Steps(state, setup)
+    with journal, Feed(sampler, config, world, device) as feed, stop_signals() as stop:
         stopping = False
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.
@@ -121,25 +117,14 @@ def train(
             state.set_learning_rates(phase)
 
             # Take this process's share of the next real pictures, labels and latents.
-            inputs = inputs_at(
-                state.images_seen,
-                phase,
-                sampler,
-                config,
-                take=world.rows(phase.batch_size),
-                device=device,
-            )
+            inputs = feed.take(state.images_seen, phase)
 
-            # Generate once: the same pictures serve every discriminator's and the generator's step.
-            fake = generate(state, inputs, phase, setup)
+            # Step the discriminators, then the generator, on the same generated pictures.
+            scalars = take_step(inputs, phase)
+            feed.prepare(state.images_seen + phase.batch_size)
 
-            # Step the discriminator, and those that stand beside it.
-            scalars = step_discriminator(state, inputs, fake, phase, setup)
-            scalars |= step_companions(state, inputs, fake, setup)
-
-            # Step the generator and its average.
+            # Step the generator's average.
             if phase.generator_learns:
-                scalars |= step_generator(state, inputs, fake, phase, setup)
                 decay = average_decay_at(state.images_seen, phase.batch_size, config)
                 state.update_average(decay)
 

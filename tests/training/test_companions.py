@@ -162,7 +162,7 @@ def test_a_dry_run_counts_it_in(
         stepped.extend(state.companions)
         return {}
 
-    monkeypatch.setattr("training.plan.step_companions", counted)
+    monkeypatch.setattr("training.steps.step_companions", counted)
     looked = plan(beside(name), dataset, CPU)
     assert all(phase.measured and phase.seconds > 0 for phase in looked.phases)
     assert len(stepped) >= len(looked.phases)
