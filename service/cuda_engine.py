@@ -1,12 +1,12 @@
 """Pictures by torch on a CUDA device: half precision, one CUDA graph per model, at its tile.
 
 A tile's inputs and pictures pass through pinned memory; pictures leave on a stream of their own, so
-that the next tile is computed while the last one is copied, and encoded on other threads. Nothing
-here has run yet: no device was at hand (docs/decisions/0011-cuda-graph.md).
+that the next tile is computed while the last one is copied, and encoded on other threads, from that
+same memory. Nothing here has run yet: no device was at hand (docs/decisions/0011-cuda-graph.md).
 """
 
+import threading
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ WARM_UP_STEPS = 3
 """Before a graph is recorded: kernels are chosen and libraries loaded outside of it."""
 SLOTS = 2
 """Tiles on their way at once: one is computed, one leaves."""
+_RECORDING = threading.Lock()
+"""Models load on threads of their own, and torch records one graph at a time in a process."""
 
 
 class CudaEngine:
@@ -75,7 +77,8 @@ class CudaEngine:
     def warm_up(self) -> None:
         """Record the graph and run it once."""
         space = self._spec.space
-        z_TZ = np.zeros((self._tile, self._spec.latent_dim), np.float32)
+        # Ones: fp16 has no number as small as pixel norm's epsilon, so zeros would become NaN.
+        z_TZ = np.ones((self._tile, self._spec.latent_dim), np.float32)
         self.generate(z_TZ, np.zeros((self._tile, space.label_dim), np.float32))
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -93,14 +96,15 @@ class CudaEngine:
         """
         try:
             if self._graph is None:
-                self._record()
+                with _RECORDING:
+                    self._record()
             slot = self._slots[self._next_slot]
             self._next_slot = (self._next_slot + 1) % SLOTS
-            self._launch(slot, z_BZ, y_BL)
+            image_BHWC, total_B = self._launch(slot, z_BZ, y_BL)
         except torch.OutOfMemoryError as error:
             torch.cuda.synchronize()  # nothing may still write to what is given up
             raise EngineOutOfMemoryError(str(error)) from error
-        return lambda: slot.arrive(len(z_BZ))
+        return lambda: slot.arrive(image_BHWC, total_B)
 
     def halve_tile(self) -> bool:
         """Need less memory from now on; False where the tile is one picture already."""
@@ -128,57 +132,74 @@ class CudaEngine:
         return to_pixels(image_TCHW), image_TCHW.sum(dim=(1, 2, 3), dtype=torch.float32)
 
     def _record(self) -> None:
+        """The graph of a tile, with kernels that make the same bytes each time, in full fp32 too.
+
+        Which kernels is decided here, once: what else the process computes is left as it was.
+        """
         self._compute.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._compute):
-            for _ in range(WARM_UP_STEPS):
-                self._run()
-        self._compute.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._compute):
-            self._image_THWC, self._total_T = self._run()
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            with torch.cuda.stream(self._compute):
+                for _ in range(WARM_UP_STEPS):
+                    self._run()
+            self._compute.synchronize()
+            # Other threads' models go on meanwhile, which the default mode takes for an error.
+            with torch.cuda.graph(graph, stream=self._compute, capture_error_mode="thread_local"):
+                self._image_THWC, self._total_T = self._run()
         self._graph = graph
 
-    def _launch(self, slot: "_Slot", z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> None:
-        """Compute up to a tile of pictures and send them on their way; returns at once."""
+    def _launch(
+        self, slot: "_Slot", z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]
+    ) -> tuple[Tensor, Tensor]:
+        """Compute up to a tile of pictures and send them on their way; returns at once.
+
+        Where the pictures and their sums arrive: pinned memory that is nobody else's, so that
+        they are handed out without a copy. torch takes it back when the last of them is gone.
+        """
         assert self._graph is not None
         assert self._image_THWC is not None
         assert self._total_T is not None
+        count = len(z_BZ)
+        image_BHWC = torch.empty(
+            (count, *self._image_THWC.shape[1:]), dtype=torch.uint8, pin_memory=True
+        )
+        total_B = torch.empty(count, pin_memory=True)
         # A short batch leaves old rows behind as padding: rows do not see one another.
-        slot.z_TZ[: len(z_BZ)] = torch.from_numpy(np.ascontiguousarray(z_BZ))
-        slot.y_TL[: len(y_BL)] = torch.from_numpy(np.ascontiguousarray(y_BL))
+        slot.z_TZ[:count] = torch.from_numpy(np.ascontiguousarray(z_BZ))
+        slot.y_TL[:count] = torch.from_numpy(np.ascontiguousarray(y_BL))
         with torch.cuda.stream(self._compute):
             self._z_TZ.copy_(slot.z_TZ, non_blocking=True)
             self._y_TL.copy_(slot.y_TL, non_blocking=True)
             self._graph.replay()
             # The graph writes its pictures to one place, which the next tile overwrites.
-            slot.image_THWC.copy_(self._image_THWC)
-            slot.total_T.copy_(self._total_T)
+            slot.image_THWC[:count].copy_(self._image_THWC[:count])
+            slot.total_T[:count].copy_(self._total_T[:count])
             slot.computed.record(self._compute)
         with torch.cuda.stream(self._copy):
             self._copy.wait_event(slot.computed)
-            slot.pinned_THWC.copy_(slot.image_THWC, non_blocking=True)
-            slot.pinned_total_T.copy_(slot.total_T, non_blocking=True)
+            image_BHWC.copy_(slot.image_THWC[:count], non_blocking=True)
+            total_B.copy_(slot.total_T[:count], non_blocking=True)
             slot.arrived.record(self._copy)
+        return image_BHWC, total_B
 
 
 class _Slot:
-    """One tile on its way: pinned inputs, its pictures on the device and in pinned memory."""
+    """One tile on its way: pinned inputs, and its pictures on the device."""
 
     def __init__(self, z_shape: tuple[int, int], y_shape: tuple[int, int], *, side: int) -> None:
-        pictures: Any = (z_shape[0], side, side, 3)
+        pictures = (z_shape[0], side, side, 3)
         self.z_TZ = torch.zeros(z_shape, pin_memory=True)
         self.y_TL = torch.zeros(y_shape, pin_memory=y_shape[1] > 0)
         self.image_THWC = torch.empty(pictures, dtype=torch.uint8, device="cuda")
-        self.pinned_THWC = torch.empty(pictures, dtype=torch.uint8, pin_memory=True)
         self.total_T = torch.empty(z_shape[0], device="cuda")
-        self.pinned_total_T = torch.empty(z_shape[0], pin_memory=True)
         self.computed = torch.cuda.Event()
         self.arrived = torch.cuda.Event(blocking=True)  # who waits lets others compute
 
-    def arrive(self, count: int) -> NDArray[np.uint8]:
-        """Wait for its first `count` pictures: image_BHWC. NotFiniteError."""
+    def arrive(self, image_BHWC: Tensor, total_B: Tensor) -> NDArray[np.uint8]:
+        """Wait for the pictures that are on their way to `image_BHWC`. NotFiniteError."""
         self.arrived.synchronize()
-        bad = count - int(self.pinned_total_T[:count].isfinite().sum())
+        count = len(total_B)
+        bad = count - int(total_B.isfinite().sum())
         if bad:
             raise NotFiniteError.of(bad, count)
-        return self.pinned_THWC[:count].numpy().copy()
+        return image_BHWC.numpy()

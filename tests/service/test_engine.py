@@ -219,7 +219,8 @@ def test_what_is_not_finite_is_never_a_picture(engine, value):
     wanted = engine.generate(z_BZ, y_BL)
     sick_BZ = z_BZ.copy()
     sick_BZ[[1, 5], 3] = value
-    with pytest.raises(NotFiniteError, match="2 of 6 in this batch"):
+    # Some engines count in the whole, some in the first tile that has any.
+    with pytest.raises(NotFiniteError, match=r"(2 of 6|1 of 4) in this batch"):
         engine.generate(sick_BZ, y_BL)
     # Nor does anything of it stay behind.
     assert np.array_equal(engine.generate(z_BZ, y_BL), wanted)
