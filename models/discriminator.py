@@ -109,7 +109,7 @@ class Discriminator(nn.Module):
             x = self.blocks[i](x)
             if i == stage - 1 and alpha < 1.0:
                 below = leaky_relu(self.from_rgb[i](downsample(image_BCHW)))
-                x = torch.lerp(below, x, alpha)
+                x = torch.lerp(below.to(x.dtype), x, alpha)
         x = minibatch_stddev(x)
         if self.label_maps and y_BL is not None:
             maps_BLHW = y_BL.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])

@@ -153,7 +153,10 @@ class Generator(nn.Module):
         below, x = self._climb(z_BZ, y_BL, stage)
         image = self.to_rgb[stage](x)
         if stage and alpha < 1.0:
-            image = torch.lerp(upsample(self.to_rgb[stage - 1](below)), image, alpha)
+            old = upsample(self.to_rgb[stage - 1](below))
+            image = torch.lerp(
+                old.to(image.dtype), image, alpha
+            )  # CUDA's autocast enlarges in fp32
         return image
 
     def features(self, z_BZ: Tensor, y_BL: Tensor | None, resolution: int) -> Tensor:

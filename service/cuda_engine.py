@@ -2,7 +2,7 @@
 
 A tile's inputs and pictures pass through pinned memory; pictures leave on a stream of their own, so
 that the next tile is computed while the last one is copied, and encoded on other threads, from that
-same memory. Nothing here has run yet: no device was at hand (docs/decisions/0011-cuda-graph.md).
+same memory. Why so, and what it gave: docs/decisions/0011-cuda-graph.md.
 """
 
 import threading

@@ -53,7 +53,7 @@ def encode_png(
         (
             _head(image_HWC),
             _metadata(text, xmp),
-            _chunk(b"IDAT", _scanlines(image_HWC)),
+            *_parts(b"IDAT", _scanlines(image_HWC)),
             _chunk(b"IEND", b""),
         )
     )
@@ -73,7 +73,7 @@ def encode_apng(
     first, *others = (_with_channels(frame) for frame in frames_NHWC)
     loop_for_ever = struct.pack(">II", len(frames_NHWC), 0)
     chunks = [_head(first), _chunk(b"acTL", loop_for_ever), _metadata(text, xmp)]
-    chunks += [_frame_control(0, first, milliseconds), _chunk(b"IDAT", _scanlines(first))]
+    chunks += [_frame_control(0, first, milliseconds), *_parts(b"IDAT", _scanlines(first))]
     for index, frame in enumerate(others):
         number = 1 + 2 * index  # frame controls and later frames' data count in one sequence
         chunks.append(_frame_control(number, frame, milliseconds))
@@ -133,5 +133,10 @@ def _up_is_better(rows_HX: NDArray[np.uint8], channels: int) -> bool:
 
 
 def _chunk(kind: bytes, payload: bytes) -> bytes:
+    return b"".join(_parts(kind, payload))
+
+
+def _parts(kind: bytes, payload: bytes) -> tuple[bytes, ...]:
+    """A chunk not yet joined: no other thread runs Python while megabytes are."""
     crc = _crc32(payload, _crc32(kind))
-    return b"".join((struct.pack(">I", len(payload)), kind, payload, struct.pack(">I", crc)))
+    return struct.pack(">I", len(payload)), kind, payload, struct.pack(">I", crc)

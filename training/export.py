@@ -6,7 +6,6 @@ about how the run was trained beyond what its folder says.
 
 import dataclasses
 import json
-import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from training.errors import ConfigError, SnapshotError
 from training.files import write_files
 from training.gallery import model_exhibits, render, run_exhibits
 from training.grids import grid, png_bytes
+from training.machines import machines_of, this_machine
 from training.run_folder import best_snapshot, read_origin
 from training.schedule import phase_at
 from training.snapshot import Snapshot, load_newest
@@ -65,7 +65,8 @@ def export(
         "dataset": {"name": dataset.name, "digest": dataset.digest, "pictures": len(dataset)},
         "images_seen": snapshot.images_seen,
         "origin": read_origin(run),
-        "hardware": _hardware(),
+        "hardware": machines_of(run)
+        or this_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "torch": torch.__version__,
         "metrics": _read_evaluation(evaluation),
         "licence": licence,
@@ -171,15 +172,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _hardware() -> str:
-    """Processor, or GPU where there is one, of the machine that exports."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} cores of {model}"

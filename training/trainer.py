@@ -1,7 +1,7 @@
 """The front door of training: one visible loop from a data set to a trained run folder.
 
-A run folder holds `config.json`, `dataset.json`, `origin.json`, `metrics.jsonl`, `best.json`,
-`tensorboard/`, `samples/` and `snapshots/`. Knows nothing about checkpoints.
+A run folder holds `config.json`, `dataset.json`, `origin.json`, `machines.json`, `metrics.jsonl`,
+`best.json`, `tensorboard/`, `samples/` and `snapshots/`. Knows nothing about checkpoints.
 """
 
 from dataclasses import asdict
@@ -23,6 +23,7 @@ from training.feed import Feed
 from training.growing import distil_new_layers
 from training.inputs import prepared
 from training.journal import Journal, SilentJournal, Window
+from training.machines import note_machine, this_machine
 from training.measure import better, quick_figures, sample
 from training.origin import Origin
 from training.recorded_steps import Steps
@@ -101,6 +102,7 @@ def train(
         else:
             start_run(run, config, dataset, origin.facts() if origin else None)
         write_best(run, best)
+        note_machine(run, state.images_seen, this_machine(device), world.size)
         dataset.images(config.schedule.start_resolution)  # unpacked before the others look
     world.wait()
     total_images = round(config.schedule.total_kimg * 1000)

@@ -21,6 +21,7 @@ from training.dataset import Dataset
 from training.errors import SnapshotError
 from training.export import averaged_generator, export
 from training.grids import cells, grid
+from training.machines import note_machine, this_machine
 from training.presets import smoke_16
 from training.run_folder import Best, write_best
 from training.run_pictures import run_pictures
@@ -165,6 +166,18 @@ def test_the_best_moment_is_exported_where_it_is_asked_for(tmp_path: Path) -> No
     for best, expected in ((True, 10_000), (False, 12_000)):
         saved = export(run, tmp_path / "c", best=best, **written)
         assert saved.provenance["images_seen"] == expected
+
+
+def test_a_checkpoint_says_what_it_was_trained_on_not_where_it_was_exported(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "noise.zip"))
+    run, named = tmp_path / "run", {"config": CONFIG, "dataset": dataset, "licence": "Free"}
+    write_run(run, dataset, 12_000)
+    here = this_machine(torch.device("cpu"))
+    if not torch.cuda.is_available():
+        assert export(run, tmp_path / "older", **named).provenance["hardware"] == here
+    note_machine(run, 0, "a large GPU")
+    assert export(run, tmp_path / "new", **named).provenance["hardware"] == "a large GPU"
+    assert "a large GPU" in (tmp_path / "new" / "README.md").read_text()
 
 
 def test_what_a_run_has_reached_is_a_smaller_model_whole(tmp_path: Path) -> None:

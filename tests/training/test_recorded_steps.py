@@ -123,7 +123,7 @@ def test_a_recording_follows_the_learning_rate(dataset: Dataset) -> None:
     for number in range(WARM_UP + 3):
         still = dataclasses.replace(PHASE, learning_rate=0.0 if number > WARM_UP else 1e-3)
         state.set_learning_rates(still)
-        before = state.generator.dense.weight.clone()
+        before = state.generator.dense.weight.detach().clone()
         inputs = inputs_at(
             number * 8, still, sampler, CONFIG, take=np.arange(8), device=setup.device
         )
