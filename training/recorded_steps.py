@@ -51,6 +51,9 @@ class Steps:
         self._records = setup.config.record_steps and on_gpu and setup.world.size == 1
         self._records = self._records and not adapts
         self._stream = torch.cuda.Stream() if on_gpu else None
+        if on_gpu:
+            # Kernels are chosen by trying: sizes stay the same for thousands of steps.
+            torch.backends.cudnn.benchmark = True
         self._size = (0, 0)
         self._taken: dict[_Kind, int] = {}
         self._recordings: dict[_Kind, _Recording] = {}

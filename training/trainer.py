@@ -81,7 +81,6 @@ def train(
         holdout=config.holdout,
     )
     bf16 = use_bf16(config.precision, device)
-    torch.backends.cudnn.benchmark = True  # sizes stay the same for thousands of steps
     backbone = backbone_of(config, device, bf16=bf16)
     setup = Setup(config, dataset.label_sizes, device, bf16, world, backbone)
     state = TrainingState.initial(config, network, device)
