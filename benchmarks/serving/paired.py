@@ -1,0 +1,80 @@
+"""The bare engine and the service in turns, for machines whose pace changes by the minute.
+
+    python -m benchmarks.serving.paired [CHECKPOINT …] [--rounds 8] [--seconds 4] [--report F.json]
+
+Each round is the bare engine at its best batch and at one picture, then the service with new faces
+at 64 clients (wrk, on the same cores) and at one. What is told is the median of the rounds' ratios,
+lowest and highest in brackets: a machine that slows down between rounds slows both.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.serving.load import closed_loop, per_second
+from benchmarks.serving.servers import ROOT, Ask, service
+from service.engine import load_engine
+
+SHIPPED = [ROOT / "models" / "checkpoints" / name for name in ("faces-64", "faces-128")]
+NEW_FACE = Ask("/v1/faces/SEED.png")
+BATCHES = (8, 64)
+CLIENTS = 64
+
+
+def measure(checkpoint: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Of each round: images/s of the bare engine and of the service, their ratio, and the
+    milliseconds that HTTP and PNG add for one client."""
+    engine = load_engine(checkpoint, threads=torch.get_num_threads())
+    random, spec = np.random.default_rng(0), engine.spec
+    z = random.standard_normal((max(BATCHES), spec.latent_dim)).astype(np.float32)
+    y = np.zeros((len(z), spec.space.label_dim), np.float32)
+
+    def bare(count: int) -> float:
+        return per_second(lambda: engine.generate(z[:count], y[:count]), count, seconds / 2)
+
+    rows: dict[str, list[float]] = {"bare": [], "service": [], "ratio": [], "added ms": []}
+    with service(checkpoint, reservoir=0) as running:
+        closed_loop(running.url, NEW_FACE, CLIENTS, seconds)
+        for _ in range(rounds):
+            # Before and after the service: what changes meanwhile counts half.
+            before = max(bare(count) for count in BATCHES)
+            alone = 1e3 / bare(1)
+            one = closed_loop(running.url, NEW_FACE, 1, seconds / 2)
+            many = closed_loop(running.url, NEW_FACE, CLIENTS, seconds)
+            rate = (before + max(bare(count) for count in BATCHES)) / 2
+            assert not many.failed + one.failed, "requests failed"
+            rows["bare"].append(rate)
+            rows["service"].append(many.rate)
+            rows["ratio"].append(many.rate / rate)
+            rows["added ms"].append(one.p50 * 1e3 - alone)
+    return rows
+
+
+def main() -> None:
+    """Measure each checkpoint, print it, and write a JSON where one is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoints", type=Path, nargs="*", default=SHIPPED)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--report", type=Path)
+    options = parser.parse_args()
+    report = {}
+    for checkpoint in options.checkpoints:
+        rows = report[checkpoint.name] = measure(
+            checkpoint.resolve(), options.rounds, options.seconds
+        )
+        for name, values in rows.items():
+            middle, low, high = statistics.median(values), min(values), max(values)
+            print(
+                f"{checkpoint.name:12} {name:9} {middle:8.2f} ({low:.2f} to {high:.2f})", flush=True
+            )
+    if options.report:
+        options.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
