@@ -5,9 +5,7 @@ nothing about networks.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass
 
 import torch
 
@@ -43,15 +41,8 @@ class Feed:
         self._stream = torch.cuda.Stream() if on_gpu else None
         self._next: _Ahead | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the thread; what it prepares meanwhile is dropped."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
@@ -64,10 +55,8 @@ class Feed:
         if copied is not None:
             stream = torch.cuda.current_stream()
             stream.wait_event(copied)
-            for field in fields(inputs):
-                value = getattr(inputs, field.name)
-                if value is not None:
-                    value.record_stream(stream)
+            for value in inputs.tensors().values():
+                value.record_stream(stream)
         return inputs
 
     def prepare(self, images_seen: int) -> None:

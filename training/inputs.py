@@ -34,6 +34,10 @@ class Inputs:
     mix_B: Tensor
     """Uniform numbers: where between real and generated the gradient penalty is taken."""
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that are there, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
 
 def inputs_at(
     images_seen: int,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from training.errors import ConfigError
+from training.run_folder import write_json
 
 MACHINES = "machines.json"
 
@@ -35,10 +36,8 @@ def note_machine(run: Path, images_seen: int, hardware: str, processes: int = 1)
     if not notes or notes[-1]["hardware"] != hardware:
         notes.append({"images_seen": images_seen, "hardware": hardware})
     path = run / MACHINES
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(notes, indent=2), encoding="utf-8")
-        partial.rename(path)
+        write_json(path, notes)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error}): make it writable") from error
 

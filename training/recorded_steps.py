@@ -6,10 +6,9 @@ that still changes what is computed, an augmentation that adapts, several proces
 about schedules, files or data sets.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from training.errors import TrainingError
 from training.inputs import Inputs
@@ -48,8 +47,9 @@ class Steps:
         self._state, self.setup = state, setup
         on_gpu = setup.device.type == "cuda"
         adapts = setup.config.augment.mode == "adaptive"
-        self._records = setup.config.record_steps and on_gpu and setup.world.size == 1
-        self._records = self._records and not adapts
+        self._records = (
+            setup.config.record_steps and on_gpu and setup.world.size == 1 and not adapts
+        )
         self._stream = torch.cuda.Stream() if on_gpu else None
         if on_gpu:
             # Kernels are chosen by trying: sizes stay the same for thousands of steps.
@@ -90,8 +90,8 @@ class Steps:
                 self._recordings[kind] = self._record(inputs, phase)
             recording = self._recordings[kind]
             with torch.cuda.stream(self._stream):
-                for given, place in zip(_tensors(inputs), _tensors(recording.inputs), strict=True):
-                    place.copy_(given)
+                for name, place in recording.inputs.tensors().items():
+                    place.copy_(getattr(inputs, name))
                 recording.graph.replay()
             scalars = recording.scalars
         torch.cuda.current_stream().wait_stream(self._stream)
@@ -106,11 +106,7 @@ class Steps:
             self._recordings.clear()
 
     def _record(self, inputs: Inputs, phase: Phase) -> _Recording:
-        copies = {
-            field.name: None if value is None else value.clone()
-            for field, value in ((f, getattr(inputs, f.name)) for f in fields(inputs))
-        }
-        places = Inputs(**copies)  # type: ignore[arg-type]
+        places = replace(inputs, **{n: value.clone() for n, value in inputs.tensors().items()})
         graph = torch.cuda.CUDAGraph()
         # They are never played at once, and nothing of one is read after another: one memory.
         pool = next((r.graph.pool() for r in self._recordings.values()), None)
@@ -123,8 +119,3 @@ class Steps:
                 f"({str(error).splitlines()[0]}): go on with --set record_steps=false"
             ) from error
         return _Recording(graph, places, scalars)
-
-
-def _tensors(inputs: Inputs) -> list[Tensor]:
-    values = (getattr(inputs, field.name) for field in fields(inputs))
-    return [value for value in values if value is not None]

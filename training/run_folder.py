@@ -62,7 +62,7 @@ def start_run(
     if origin is None:
         (run / ORIGIN).unlink(missing_ok=True)
     else:
-        _write(run / ORIGIN, origin)
+        write_json(run / ORIGIN, origin)
 
 
 def read_origin(run: Path) -> dict[str, Any] | None:
@@ -106,8 +106,8 @@ def write_facts(run: Path, config: TrainConfig, dataset: Dataset) -> None:
     facts = {"name": dataset.name, "digest": dataset.digest, "pictures": len(dataset)}
     try:
         run.mkdir(parents=True, exist_ok=True)
-        _write(run / CONFIG, config.to_dict())
-        _write(run / DATASET, facts)
+        write_json(run / CONFIG, config.to_dict())
+        write_json(run / DATASET, facts)
     except OSError as error:
         raise ConfigError(f"{run} cannot be written ({error}): choose another folder") from error
 
@@ -118,7 +118,7 @@ def write_best(run: Path, best: Best | None) -> None:
         (run / BEST).unlink(missing_ok=True)
         return
     folder = snapshot_folder(run, best.images_seen).relative_to(run)
-    _write(run / BEST, {**asdict(best), "snapshot": str(folder)})
+    write_json(run / BEST, {**asdict(best), "snapshot": str(folder)})
 
 
 def best_snapshot(run: Path) -> Snapshot:
@@ -134,7 +134,8 @@ def best_snapshot(run: Path) -> Snapshot:
     return load_snapshot(folder)
 
 
-def _write(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: Any) -> None:
+    """Appears whole, or not at all. Raises OSError."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(data, indent=2), encoding="utf-8")
     partial.rename(path)

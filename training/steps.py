@@ -64,7 +64,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 
 def r1_due(state: TrainingState, setup: Setup) -> bool:
-    """Whether the next step is one of those that take R1, and what is as dear."""
+    """Whether this step is one of the few that take R1 and look at the gradient."""
     return state.step % setup.config.loss.r1_interval == 0
 
 

@@ -4,6 +4,7 @@ A run folder holds `config.json`, `dataset.json`, `origin.json`, `machines.json`
 `best.json`, `tensorboard/`, `samples/` and `snapshots/`. Knows nothing about checkpoints.
 """
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -110,7 +111,8 @@ def train(
     )
 
     take_step = Steps(state, setup)
-    with journal, Feed(sampler, config, world, device) as feed, stop_signals() as stop:
+    feed = Feed(sampler, config, world, device)
+    with journal, closing(feed), stop_signals() as stop:
         stopping = False
         while state.images_seen < total_images and not stopping:
             # Look up where in the schedule we are.

@@ -254,7 +254,7 @@ def measure(options: argparse.Namespace, temporary: Path, reports: list[Report])
         checkpoint = load_checkpoint(folder)
         attempt(partial(forwards, checkpoint, report, brief))
         attempt(partial(engines, folder, report, brief))
-        report.ratio("engine / eager, 8", "engine, best", "eager fp32, 8")
+        report.ratio("engine / eager, 8", "engine, tile 8", "eager fp32, 8")
         attempt(partial(encoder, checkpoint, report, brief))
         if CUDA:
             torch.cuda.empty_cache()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from contextlib import closing
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_through_every_phase_it_gives_what_the_position_asks_for(
     sampler: Sampler, ahead: bool
 ) -> None:
     world = World(rank=1, size=2)
-    with Feed(sampler, CONFIG, world, CPU, ahead=ahead) as feed:
+    with closing(Feed(sampler, CONFIG, world, CPU, ahead=ahead)) as feed:
         seen = 0
         for _ in range(10):  # holds at 8 px, fades, holds at 16
             phase = phase_at(seen, CONFIG)
@@ -52,7 +53,7 @@ def test_through_every_phase_it_gives_what_the_position_asks_for(
 
 
 def test_what_was_prepared_for_another_position_is_not_taken(sampler: Sampler) -> None:
-    with Feed(sampler, CONFIG, World(), CPU, ahead=True) as feed:
+    with closing(Feed(sampler, CONFIG, World(), CPU, ahead=True)) as feed:
         feed.prepare(8)
         phase = phase_at(64, CONFIG)
         wanted = inputs_at(64, phase, sampler, CONFIG, take=World().rows(8), device=CPU)
@@ -65,7 +66,7 @@ def test_another_thread_prepares_and_its_troubles_are_told(
     def fails(*given: object, **named: object) -> Inputs:
         raise OSError(f"no pictures for {threading.current_thread().name}")
 
-    with Feed(sampler, CONFIG, World(), CPU, ahead=True) as feed:
+    with closing(Feed(sampler, CONFIG, World(), CPU, ahead=True)) as feed:
         monkeypatch.setattr(feed_module, "inputs_at", fails)
         feed.prepare(8)
         with pytest.raises(OSError, match="no pictures for ThreadPool"):
