@@ -1,8 +1,8 @@
 """Where a new run's weights come from when it does not begin at nothing: an exported checkpoint.
 
 The generator and its average begin as the checkpoint's; the discriminator too where the checkpoint
-holds its critic, otherwise it is fresh and learns alone until it has caught up. Knows nothing about
-run folders.
+holds its critic, otherwise it is fresh and learns alone until it has caught up. The discriminators
+beside it are in no checkpoint: they begin as another run's, where one is named, or fresh.
 """
 
 import dataclasses
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from models import Checkpoint, Discriminator, load_checkpoint, load_critic
 from training.config import TrainConfig
 from training.dataset import Dataset
-from training.errors import ConfigError
+from training.errors import ConfigError, SnapshotError
+from training.snapshot import Snapshot, load_newest
 from training.state import TrainingState
 from training.widening import widened
 
@@ -35,11 +36,14 @@ class Origin:
 
     checkpoint: Checkpoint
     critic: Discriminator | None
+    companions: Snapshot | None = None
+    """Of a run whose discriminators of features, patches and variety are taken over."""
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Raises CheckpointError."""
-        return cls(load_checkpoint(folder), load_critic(folder))
+    def load(cls, folder: Path, companions_of: Path | None = None) -> Self:
+        """`companions_of`: a run folder. Raises CheckpointError, SnapshotError."""
+        companions = load_newest(companions_of)[0] if companions_of else None
+        return cls(load_checkpoint(folder), load_critic(folder), companions)
 
     def begun(self, config: TrainConfig) -> TrainConfig:
         """The configuration of a run that begins here instead of at nothing.
@@ -79,6 +83,8 @@ class Origin:
             self._fill(network, self.checkpoint.state)
         if self.critic is not None:
             self._fill(state.discriminator, self.critic.state_dict())
+        if self.companions is not None:
+            self._lend_companions(state, self.companions.tensors)
 
     def facts(self) -> dict[str, Any]:
         """What a run and what is exported from it say about where they began."""
@@ -88,8 +94,28 @@ class Origin:
             "weights_sha256": self.checkpoint.digest,
             "images_seen": provenance.get("images_seen"),
             "critic": self.critic is not None,
+            "companions": self.companions is not None,
             "origin": provenance.get("origin"),
         }
+
+    def _lend_companions(
+        self, state: TrainingState, tensors: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
+        """Those that both runs have; how wide the first two networks are makes no difference."""
+        known = [name for name in state.companions if name in tensors]
+        if not known:
+            raise ConfigError(
+                "there is no discriminator to take over: neither of features, patches nor variety "
+                "is in both runs; leave --companions-of away, or set their weights above 0"
+            )
+        for name in known:
+            try:
+                state.companions[name].network.load_state_dict(dict(tensors[name]))
+            except RuntimeError as error:
+                raise SnapshotError(
+                    f"the discriminator of {name} is another there: leave --companions-of away "
+                    f"({str(error).splitlines()[-1].strip()})"
+                ) from error
 
     def _fill(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         mine = network.state_dict()

@@ -11,7 +11,7 @@ from rich.console import Console
 from training_archives import write_archive
 
 from models import load_checkpoint, load_critic
-from training.config import NetworkConfig, ScheduleConfig, TrainConfig
+from training.config import NetworkConfig, PatchConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError
 from training.export import export
@@ -134,6 +134,33 @@ def test_a_wider_network_begins_with_the_same_pictures(tmp_path: Path, dataset: 
         torch.testing.assert_close(
             after.build()(z_BZ, y_BL), before.build()(z_BZ, y_BL), atol=1e-4, rtol=1e-3
         )
+
+
+def test_the_discriminators_beside_the_first_come_from_a_run(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    beside = dataclasses.replace(CONFIG, patches=PatchConfig(weight=0.5))
+    checkpoint = exported(tmp_path, dataset, critic=True, config=beside)
+    before = load_newest(tmp_path / "first")[0].tensors["patches"]
+    for companions_of, kept in ((tmp_path / "first", True), (None, False)):
+        origin = Origin.load(checkpoint, companions_of)
+        run = tmp_path / f"run-{kept}"
+        go(lasting(origin.begun(beside), 8, learning_rate=1e-30), dataset, run, origin)
+        after = load_newest(run)[0].tensors["patches"]
+        weights = [name for name in before if name.endswith("original")]
+        assert weights
+        same = all(torch.allclose(after[name], before[name]) for name in weights)
+        assert same is kept
+        facts = read_origin(run)
+        assert facts is not None
+        assert facts["companions"] is kept
+
+
+def test_a_run_with_none_to_take_over_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=True), tmp_path / "first")
+    beside = dataclasses.replace(origin.begun(CONFIG), patches=PatchConfig(weight=0.5))
+    with pytest.raises(ConfigError, match="no discriminator to take over"):
+        go(beside, dataset, tmp_path / "run", origin)
 
 
 def test_what_is_exported_says_where_it_began(tmp_path: Path, dataset: Dataset) -> None:

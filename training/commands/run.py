@@ -35,6 +35,10 @@ def train_command(
     begin_from: Annotated[
         Path | None, typer.Option("--from", help="Checkpoint whose weights a new run begins with.")
     ] = None,
+    companions_of: Annotated[
+        Path | None,
+        typer.Option(help="Run whose discriminators beside the first a new run begins with."),
+    ] = None,
     kimg: Annotated[
         float | None, typer.Option(help="Length of the run in thousand images.")
     ] = None,
@@ -57,8 +61,10 @@ def train_command(
         torch.set_num_threads(threads)
     if resume and begin_from:
         raise ConfigError("--resume goes on with a run, --from begins another: pass one of them")
+    if companions_of and not begin_from:
+        raise ConfigError("--companions-of goes with --from: they know a generator's mistakes")
     resume = resume or (resume_if_any and bool(list_snapshots(run)))
-    origin = Origin.load(begin_from) if begin_from and not resume else None
+    origin = Origin.load(begin_from, companions_of) if begin_from and not resume else None
     config = read_run(run) if resume else _preset(preset)
     config = override(origin.begun(config) if origin else config, settings or [])
     if kimg is not None:
