@@ -23,6 +23,7 @@ from models.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     downsample,
+    folded,
     leaky_relu,
     minibatch_stddev,
 )
@@ -89,6 +90,10 @@ class Discriminator(nn.Module):
         pictures apart.
         """
         return self.judge(image_BCHW, y_BL, alpha=alpha)[0]
+
+    def fold(self) -> "Discriminator":
+        """A copy for inference, with nothing left to be made of its weights at each call."""
+        return folded(self)
 
     def judge(
         self,

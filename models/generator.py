@@ -4,7 +4,6 @@ Knows nothing about files, training or label names: a label is a float vector he
 Source: Karras et al., "Progressive Growing of GANs" (arXiv 1710.10196), table 2.
 """
 
-import copy
 import itertools
 import math
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from models.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     UpsampleConv2d,
-    _Equalized,
+    folded,
     leaky_relu,
     pixel_norm,
     upsample,
@@ -164,12 +163,8 @@ class Generator(nn.Module):
         return self._climb(z_BZ, y_BL, self.config.stage(resolution))[1]
 
     def fold(self) -> "Generator":
-        """A copy for inference whose run-time weight scales are multiplied into the weights."""
-        folded = copy.deepcopy(self).eval().requires_grad_(False)
-        for module in folded.modules():
-            if isinstance(module, _Equalized):
-                module.fold()
-        return folded
+        """A copy for inference, with nothing left to be made of its weights at each call."""
+        return folded(self)
 
     def _climb(self, z_BZ: Tensor, y_BL: Tensor | None, stage: int) -> tuple[Tensor, Tensor]:
         """Feature maps of the stage below (of 4 px: of itself), and of `stage`."""

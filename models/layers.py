@@ -4,14 +4,16 @@ Knows nothing about resolutions, growing or labels. Source: Karras et al., "Prog
 GANs" (arXiv 1710.10196), section 4 and appendix A.
 """
 
+import copy
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+Network = TypeVar("Network", bound=nn.Module)
 LEAK = 0.2
 
 
@@ -41,6 +43,15 @@ class _Equalized(nn.Module):
         self.scale = 1.0
 
 
+def folded(network: Network) -> Network:
+    """A copy for inference, with nothing left to be made of its weights at each call."""
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    for module in copied.modules():
+        if isinstance(module, _Equalized):
+            module.fold()
+    return copied
+
+
 class EqualizedConv2d(_Equalized):
     """A size-preserving k×k convolution, x_BCHW → x_BDHW."""
 
@@ -58,15 +69,26 @@ class UpsampleConv2d(EqualizedConv2d):
     """Nearest-neighbour ×2, then a 3×3 convolution: x_BCHW → x_BD(2H)(2W).
 
     Both are linear, so they are one transposed 4×4 convolution: 2.25 times fewer multiplications
-    and no large intermediate picture. The official code calls it `upscale2d_conv2d`.
+    and no large intermediate picture. The official code calls it `upscale2d_conv2d`. `fold()`
+    leaves the 4×4 kernel as the weight.
     """
+
+    folded = False
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, 3)
 
     def transposed_weight(self) -> Tensor:
         """The kernel [in, out, 4, 4] of the transposed convolution."""
+        if self.folded:
+            return self.weight
         return _smear(self.effective_weight().flip(2, 3)).transpose(0, 1)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        super().fold()
+        self.weight = nn.Parameter(self.transposed_weight().contiguous(), requires_grad=False)
+        self.folded = True
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         weight = self.transposed_weight()
@@ -77,15 +99,26 @@ class DownsampleConv2d(EqualizedConv2d):
     """A 3×3 convolution, then 2×2 average pooling, as one 4×4 convolution of stride 2.
 
     x_BCHW → x_BD(H/2)(W/2). Bias and activation follow the pooling, as they do in the official
-    code's `conv2d_downscale2d`.
+    code's `conv2d_downscale2d`. `fold()` leaves the 4×4 kernel as the weight.
     """
+
+    folded = False
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, 3)
 
+    def pooled_weight(self) -> Tensor:
+        """The kernel [out, in, 4, 4] of the strided convolution."""
+        return self.weight if self.folded else _smear(self.effective_weight()) / 4
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        weight = _smear(self.effective_weight()) / 4
-        return F.conv2d(x_BCHW, weight, self.bias, stride=2, padding=1)
+        return F.conv2d(x_BCHW, self.pooled_weight(), self.bias, stride=2, padding=1)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        super().fold()
+        self.weight = nn.Parameter(self.pooled_weight(), requires_grad=False)
+        self.folded = True
 
 
 def _smear(weight_OIHW: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ class TorchCritic:
     device, so that only one of them should compute at a time."""
 
     def __init__(self, discriminator: Discriminator, digest: str, *, takes_turns: bool) -> None:
-        self._discriminator = discriminator.eval().requires_grad_(False)
+        self._discriminator = discriminator.fold()
+        self._discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._labelled = discriminator.config.label_dim > 0
         self._digest = digest
         self.takes_turns = takes_turns

@@ -79,6 +79,22 @@ def test_folded_generator_equals_the_unfolded_one_and_leaves_it_as_it_was() -> N
     torch.testing.assert_close(folded(z, y), before, atol=1e-5, rtol=1e-5)
     assert torch.equal(generator(z, y), before)
     assert not any(p.requires_grad for p in folded.parameters())
+    assert torch.equal(folded.fold()(z, y), folded(z, y))
+    # Nothing is left to be made of the weights at each call.
+    assert folded.blocks[0].conv0.weight.shape[2:] == (4, 4)
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_folded_discriminator_equals_the_unfolded_one(conditioning: str) -> None:
+    config = GeneratorConfig(32, label_dim=3, label_embed_dim=5, **SMALL)
+    discriminator, y = Discriminator(config, conditioning), one_hots(config)
+    image = torch.randn(4, 3, 32, 32)
+    before = discriminator(image, y)
+    folded = discriminator.fold()
+    torch.testing.assert_close(folded(image, y), before, atol=1e-5, rtol=1e-5)
+    assert torch.equal(discriminator(image, y), before)
+    assert torch.equal(folded.fold()(image, y), folded(image, y))
+    assert folded.blocks[0].conv1.weight.shape[2:] == (4, 4)
 
 
 @pytest.mark.parametrize("embed", [0, 5])
