@@ -17,7 +17,7 @@ from models import Generator
 from models.generator import SynthesisBlock
 from models.layers import LEAK, EqualizedConv2d, EqualizedLinear, UpsampleConv2d
 
-EPSILON = np.array(1e-8, np.float32)  # of the pixel norm
+EPSILON = 1e-8  # of the pixel norm
 HALF_RANGE = np.array(127.5, np.float32)
 
 
@@ -80,8 +80,10 @@ def _activate(x: ov.Node) -> ov.Node:
 def _pixel_norm(x: ov.Node, present: bool = True) -> ov.Node:
     if not present:
         return x
-    mean = op.reduce_mean(x * x, np.array([1]), keep_dims=True)
-    return x / op.sqrt(mean + op.constant(EPSILON))
+    # One operation of OpenVINO's own: by a sum of squares, where the norm is by their mean.
+    count = x.get_output_shape(0)[1]
+    unit = op.normalize_l2(x, np.array([1]), count * EPSILON, "add")
+    return unit * op.constant(np.array(count**0.5, np.float32))
 
 
 def _constant(tensor: Tensor) -> ov.Node:

@@ -48,8 +48,9 @@ class Origin:
     def begun(self, config: TrainConfig) -> TrainConfig:
         """The configuration of a run that begins here instead of at nothing.
 
-        It starts at the checkpoint's resolution, averages over the whole half-life from the first
-        step, and lets a fresh discriminator learn alone at first, then lead. Raises ConfigError
+        Its networks are as wide as the checkpoint's, which settings may still change. It starts at
+        the checkpoint's resolution, averages over the whole half-life from the first step, and
+        lets a fresh discriminator learn alone at first, then lead. Raises ConfigError
         where the run ends below the checkpoint's resolution.
         """
         reached, aim = self.checkpoint.config.resolution, config.network.resolution
@@ -64,7 +65,8 @@ class Origin:
             discriminator_kimg=0.0 if self.critic else ALONE_KIMG,
             generator_ramp_kimg=WARM_KIMG if self.critic else RAMP_KIMG,
         )
-        return dataclasses.replace(config, schedule=schedule, average_ramp=0.0)
+        network = dataclasses.replace(config.network, **self._widths())
+        return dataclasses.replace(config, network=network, schedule=schedule, average_ramp=0.0)
 
     def lend(self, state: TrainingState, dataset: Dataset) -> None:
         """Put its weights into fresh networks, which may be larger at the top, and wider.
@@ -97,6 +99,13 @@ class Origin:
             "companions": self.companions is not None,
             "origin": provenance.get("origin"),
         }
+
+    def _widths(self) -> dict[str, int]:
+        theirs = self.checkpoint.config
+        names = ["latent_dim", "fmap_base", "fmap_max"]
+        if theirs.label_dim:
+            names.append("label_embed_dim")
+        return {name: getattr(theirs, name) for name in names}
 
     def _lend_companions(
         self, state: TrainingState, tensors: Mapping[str, Mapping[str, Tensor]]

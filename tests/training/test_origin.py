@@ -116,7 +116,12 @@ def test_a_wider_network_begins_with_the_same_pictures(tmp_path: Path, dataset: 
     narrow = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, fmap_base=32))
     checkpoint = exported(tmp_path, dataset, critic=True, config=narrow)
     origin = Origin.load(checkpoint)
-    wider = lasting(origin.begun(CONFIG), 8, learning_rate=1e-30)
+    as_wide = origin.begun(CONFIG)
+    assert as_wide.network == narrow.network
+    wider = dataclasses.replace(
+        lasting(as_wide, 8, learning_rate=1e-30),
+        network=CONFIG.network,
+    )
     go(wider, dataset, tmp_path / "wider", origin)
     export(
         tmp_path / "wider",
