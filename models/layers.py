@@ -65,60 +65,54 @@ class EqualizedConv2d(_Equalized):
         return F.conv2d(x_BCHW, self.effective_weight(), self.bias, padding=padding)
 
 
-class UpsampleConv2d(EqualizedConv2d):
+class _ResamplingConv2d(EqualizedConv2d):
+    """A 3×3 convolution and a resampling, both linear, as one convolution with a 4×4 kernel.
+
+    `fold()` leaves that kernel as the weight.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3)
+
+    def kernel(self) -> Tensor:
+        """The 4×4 kernel, as the layer's convolution takes it."""
+        return self.weight if self.weight.shape[-1] == 4 else self._resampled()
+
+    def _resampled(self) -> Tensor:
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        super().fold()
+        self.weight = nn.Parameter(self.kernel().contiguous(), requires_grad=False)
+
+
+class UpsampleConv2d(_ResamplingConv2d):
     """Nearest-neighbour ×2, then a 3×3 convolution: x_BCHW → x_BD(2H)(2W).
 
-    Both are linear, so they are one transposed 4×4 convolution: 2.25 times fewer multiplications
-    and no large intermediate picture. The official code calls it `upscale2d_conv2d`. `fold()`
-    leaves the 4×4 kernel as the weight.
+    One transposed convolution, kernel [in, out, 4, 4]: 2.25 times fewer multiplications and no
+    large intermediate picture. The official code calls it `upscale2d_conv2d`.
     """
 
-    folded = False
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__(channels_in, channels_out, 3)
-
-    def transposed_weight(self) -> Tensor:
-        """The kernel [in, out, 4, 4] of the transposed convolution."""
-        if self.folded:
-            return self.weight
+    def _resampled(self) -> Tensor:
         return _smear(self.effective_weight().flip(2, 3)).transpose(0, 1)
 
-    @torch.no_grad()
-    def fold(self) -> None:
-        super().fold()
-        self.weight = nn.Parameter(self.transposed_weight().contiguous(), requires_grad=False)
-        self.folded = True
-
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        weight = self.transposed_weight()
-        return F.conv_transpose2d(x_BCHW, weight, self.bias, stride=2, padding=1)
+        return F.conv_transpose2d(x_BCHW, self.kernel(), self.bias, stride=2, padding=1)
 
 
-class DownsampleConv2d(EqualizedConv2d):
-    """A 3×3 convolution, then 2×2 average pooling, as one 4×4 convolution of stride 2.
+class DownsampleConv2d(_ResamplingConv2d):
+    """A 3×3 convolution, then 2×2 average pooling, as one of stride 2: x_BCHW → x_BD(H/2)(W/2).
 
-    x_BCHW → x_BD(H/2)(W/2). Bias and activation follow the pooling, as they do in the official
-    code's `conv2d_downscale2d`. `fold()` leaves the 4×4 kernel as the weight.
+    The kernel is [out, in, 4, 4]. Bias and activation follow the pooling, as they do in the
+    official code's `conv2d_downscale2d`.
     """
 
-    folded = False
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__(channels_in, channels_out, 3)
-
-    def pooled_weight(self) -> Tensor:
-        """The kernel [out, in, 4, 4] of the strided convolution."""
-        return self.weight if self.folded else _smear(self.effective_weight()) / 4
+    def _resampled(self) -> Tensor:
+        return _smear(self.effective_weight()) / 4
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return F.conv2d(x_BCHW, self.pooled_weight(), self.bias, stride=2, padding=1)
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        super().fold()
-        self.weight = nn.Parameter(self.pooled_weight(), requires_grad=False)
-        self.folded = True
+        return F.conv2d(x_BCHW, self.kernel(), self.bias, stride=2, padding=1)
 
 
 def _smear(weight_OIHW: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def _convolution(x: ov.Node, layer: EqualizedConv2d) -> ov.Node:
 
 
 def _upsampling(x: ov.Node, layer: UpsampleConv2d) -> ov.Node:
-    weight = _constant(layer.transposed_weight())
+    weight = _constant(layer.kernel())
     return op.convolution_backprop_data(
         x, weight, strides=[2, 2], pads_begin=[1, 1], pads_end=[1, 1]
     ) + _bias_of(layer)

@@ -42,7 +42,14 @@ class Origin:
     @classmethod
     def load(cls, folder: Path, companions_of: Path | None = None) -> Self:
         """`companions_of`: a run folder. Raises CheckpointError, SnapshotError."""
-        companions = load_newest(companions_of)[0] if companions_of else None
+        companions = None
+        if companions_of is not None:
+            try:
+                companions, _ = load_newest(companions_of)
+            except SnapshotError as error:
+                raise SnapshotError(
+                    f"--companions-of names no run to take them from: {error}, or leave it away"
+                ) from error
         return cls(load_checkpoint(folder), load_critic(folder), companions)
 
     def begun(self, config: TrainConfig) -> TrainConfig:
@@ -114,8 +121,8 @@ class Origin:
         known = [name for name in state.companions if name in tensors]
         if not known:
             raise ConfigError(
-                "there is no discriminator to take over: neither of features, patches nor variety "
-                "is in both runs; leave --companions-of away, or set their weights above 0"
+                "there is no discriminator to take over: none of features, patches and variety is "
+                "in both runs; leave --companions-of away, or set their weights above 0"
             )
         for name in known:
             try:

@@ -75,6 +75,7 @@ def test_the_context_is_what_is_copied_and_small():
         f for stage in stages() for sources, _ in stage.copies() for s in sources for f in copied(s)
     }
     assert set(context()) == wanted
+    # Two checkpoints with their critics are most of it.
     assert sum((REPOSITORY / file).stat().st_size for file in wanted) < 3 * 2**24
 
 

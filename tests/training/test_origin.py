@@ -13,7 +13,7 @@ from training_archives import write_archive
 from models import load_checkpoint, load_critic
 from training.config import NetworkConfig, PatchConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
-from training.errors import ConfigError
+from training.errors import ConfigError, SnapshotError
 from training.export import export
 from training.origin import ALONE_KIMG, RAMP_KIMG, Origin
 from training.run_folder import read_origin
@@ -118,10 +118,7 @@ def test_a_wider_network_begins_with_the_same_pictures(tmp_path: Path, dataset: 
     origin = Origin.load(checkpoint)
     as_wide = origin.begun(CONFIG)
     assert as_wide.network == narrow.network
-    wider = dataclasses.replace(
-        lasting(as_wide, 8, learning_rate=1e-30),
-        network=CONFIG.network,
-    )
+    wider = dataclasses.replace(lasting(as_wide, 8, learning_rate=1e-30), network=CONFIG.network)
     go(wider, dataset, tmp_path / "wider", origin)
     export(
         tmp_path / "wider",
@@ -166,6 +163,12 @@ def test_a_run_with_none_to_take_over_is_refused(tmp_path: Path, dataset: Datase
     beside = dataclasses.replace(origin.begun(CONFIG), patches=PatchConfig(weight=0.5))
     with pytest.raises(ConfigError, match="no discriminator to take over"):
         go(beside, dataset, tmp_path / "run", origin)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    checkpoint = exported(tmp_path, dataset, critic=True)
+    with pytest.raises(SnapshotError, match="--companions-of names no run"):
+        Origin.load(checkpoint, tmp_path / "nowhere")
 
 
 def test_what_is_exported_says_where_it_began(tmp_path: Path, dataset: Dataset) -> None:

@@ -62,7 +62,9 @@ def train_command(
     if resume and begin_from:
         raise ConfigError("--resume goes on with a run, --from begins another: pass one of them")
     if companions_of and not begin_from:
-        raise ConfigError("--companions-of goes with --from: they know a generator's mistakes")
+        raise ConfigError(
+            "--companions-of goes with --from, which names the generator: pass both, or neither"
+        )
     resume = resume or (resume_if_any and bool(list_snapshots(run)))
     origin = Origin.load(begin_from, companions_of) if begin_from and not resume else None
     config = read_run(run) if resume else _preset(preset)
