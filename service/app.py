@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from service.addresses import ADDRESSES
+from service.addresses import ADDRESSES, Seen
 from service.bounds import BoundsMiddleware
 from service.cache import PictureCache
 from service.clients import Clients
@@ -35,6 +35,7 @@ from service.request_telemetry import TelemetryMiddleware
 from service.routes import router
 from service.routes.operations import WEB
 from service.settings import Settings
+from service.shedding import Shedding
 from service.signing import load_signer
 from service.telemetry import Telemetry, version
 
@@ -93,6 +94,7 @@ def create_app(
             )
             yield ServiceState(
                 addresses=LRUCache(ADDRESSES),
+                seen=Seen(),
                 settings=settings,
                 fleet=fleet,
                 pipeline=pipeline,
@@ -116,6 +118,10 @@ def create_app(
     )
     app.state.fleet = fleet
     app.state.telemetry = telemetry
+    # Whoever is to be told apart, counted, logged or traced has to be read first, and what other
+    # replicas have is not known here.
+    read_first = settings.tracing or settings.access_log or clients.keyed or limiter or link
+    app.state.shed = None if read_first else Shedding(fleet, telemetry, deadline=settings.deadline)
     app.include_router(router)
     app.mount("/static", _Static(directory=WEB), name="static")
     for kind in (VisageError, HTTPException, RequestValidationError):

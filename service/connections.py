@@ -14,7 +14,7 @@ import struct
 from typing import Any
 
 from service.telemetry import Telemetry
-from service.wire import BoundedHttpProtocol
+from service.wire import BoundedHttpProtocol, Shed
 
 PROGRESS = 2**16
 """Bytes that who reads an answer must take in within the patience."""
@@ -44,7 +44,8 @@ def most_connections(wanted: int) -> int:
 class Connections:
     """All that are open. `protocol` is what uvicorn is to make for each.
 
-    `most`: connections at a time; `most_unsent`: bytes of answers that clients have yet to take in.
+    `most`: connections at a time; `most_unsent`: bytes of answers that clients have yet to take in;
+    `shed`: what refuses requests before the app is asked.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Connections:
         most: int,
         most_unsent: int,
         telemetry: Telemetry,
+        shed: Shed | None = None,
     ) -> None:
         self.patience = patience
+        self.shed = shed
         self._keep_alive = keep_alive
         self._most = most
         self._most_unsent = most_unsent
@@ -172,6 +175,7 @@ class _Protocol(BoundedHttpProtocol):
     def __init__(self, all_of_them: Connections, **parts: Any) -> None:
         super().__init__(**parts)
         self._all = all_of_them
+        self.shed = all_of_them.shed
         self.begun = False
         """Whether there is a part of a request, but not all of it."""
         self.answered = False
@@ -203,8 +207,9 @@ class _Protocol(BoundedHttpProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.begun = False
-        if not self.cycle.response_complete:
-            self._all.heard(self)
+        self._all.heard(self)
+        if not self.at_work:  # answered before it had asked to the end
+            self._all.wait_for(self)
 
     def on_response_complete(self) -> None:
         self.answered = True

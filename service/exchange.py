@@ -11,7 +11,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from fastapi import Request, Response
 
-from service.addresses import Addresses, RawHeaders, raw_headers
+from service.addresses import Addresses, RawHeaders, Seen, raw_headers
 from service.clients import Clients
 from service.errors import ClientGoneError
 from service.fleet import Fleet
@@ -37,6 +37,7 @@ class ServiceState(TypedDict):
     """What the lifespan hands to every request."""
 
     addresses: Addresses
+    seen: Seen
     settings: Settings
     fleet: Fleet
     pipeline: Pipeline

@@ -13,7 +13,7 @@ from service.errors import VisageError
 from service.problems import problem_response
 from service.routes import faces
 
-_FACES = "/v1/faces/"
+FACES = "/v1/faces/"
 
 
 class _Route:
@@ -23,7 +23,7 @@ class _Route:
         self.path = path
 
 
-_IMAGE, _SEEDED = _Route("/image"), _Route(_FACES + "{seed}")
+IMAGE, SEEDED = _Route("/image"), _Route(FACES + "{seed}")
 
 
 class ExpressMiddleware:
@@ -36,11 +36,11 @@ class ExpressMiddleware:
         if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
             path = scope["path"]
             if path == "/image":
-                await _answer(faces.image, _IMAGE, scope, receive, send)
+                await _answer(faces.image, IMAGE, scope, receive, send)
                 return
-            if path.startswith(_FACES) and path != _FACES + "random":
-                scope["path_params"] = {"seed": path[len(_FACES) :]}
-                await _answer(faces.seeded_face, _SEEDED, scope, receive, send)
+            if path.startswith(FACES) and path != FACES + "random":
+                scope["path_params"] = {"seed": path[len(FACES) :]}
+                await _answer(faces.seeded_face, SEEDED, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -133,6 +133,12 @@ class Fleet:
         others = [served for served in self._served.values() if served is not first]
         return [(served.spec, served.tile) for served in (first, *others)]
 
+    @property
+    def foremost(self) -> Served | None:
+        """The default model, while it can be served."""
+        served = self._served[self.default]
+        return None if self._draining or not served.batcher.ready else served
+
     @contextmanager
     def lease(self, name: str | None = None) -> Iterator[Served]:
         """The model `name`, or the default one, kept going until the block is left.

@@ -5,6 +5,7 @@ Knows nothing about routes. Pure ASGI: a wrapper around the body would hide disc
 
 import re
 import secrets
+from collections.abc import Mapping
 
 import structlog
 from fastapi.responses import JSONResponse
@@ -55,7 +56,16 @@ _FOR_OTHER_ORIGINS = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()),
 )
+TO_GET = (*_EVERY_ANSWER, *_NO_DOCUMENT, *_FOR_OTHER_ORIGINS)
+"""Headers that every answer to GET has, beside x-request-id, unless it is a document."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+def request_name(asked: Mapping[bytes, bytes]) -> str:
+    """What the client calls its request, by its headers, where that is a name; else a new one."""
+    given = asked.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 class EdgeMiddleware:
@@ -70,9 +80,7 @@ class EdgeMiddleware:
             return
         # By hand and not by Starlette's Headers, which takes as long as answering from the cache.
         asked = dict(reversed(scope["headers"]))
-        given = asked.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope[REQUEST_ID] = request_id
+        scope[REQUEST_ID] = request_id = request_name(asked)
         method = scope["method"]
         preflight = method == "OPTIONS" and b"access-control-request-method" in asked
         if method == "HEAD":

@@ -160,6 +160,13 @@ class RequestQueue:
             self._entries.clear()
         settle(waiting, lambda entry: entry.future.set_exception(refusal()))
 
+    def refuses(self, patience: float) -> bool:
+        """Whether `check` would raise QueueFullError now; counts and explains nothing."""
+        waiting = len(self._entries)
+        return self._closed is None and (
+            waiting >= self.capacity or waiting * self._seconds_per_entry > WAITING_SHARE * patience
+        )
+
     def check(self, patience: float, pictures: int = 1) -> None:
         """Raise what `submit` would for a request of so many that may take `patience` seconds.
 

@@ -7,8 +7,10 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -51,6 +53,7 @@ class DrainingServer(uvicorn.Server):
             most=most_connections(settings.max_connections),
             most_unsent=settings.max_unsent_bytes,
             telemetry=app.state.telemetry,
+            shed=app.state.shed,
         )
         super().__init__(
             uvicorn.Config(
@@ -164,8 +167,12 @@ def engine_loader(settings: Settings) -> Callable[[Path], Engine]:
 
     def load_engine(folder: Path) -> Engine:
         # Importing torch takes seconds; here, /healthz answers meanwhile.
+        import torch
+
         from service.engine import load_engine as load
 
+        if not torch.cuda.is_available():  # a GPU must not wait for who launches its kernels
+            give_way(settings.niceness)
         return load(
             folder,
             kind=settings.engine,
@@ -176,6 +183,17 @@ def engine_loader(settings: Settings) -> Callable[[Path], Engine]:
         )
 
     return load_engine
+
+
+def give_way(niceness: int) -> None:
+    """Let every other thread go before this one and those it starts; only Linux can.
+
+    Where they share cores as equals, a server that is asked for more than it can do comes too late
+    to say so: requests lie in their sockets while pictures are made for who has long gone.
+    """
+    if niceness and sys.platform == "linux":
+        with suppress(OSError):  # gentler already, or not to be had
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def explain(failure: BaseException) -> str | None:

@@ -3,15 +3,21 @@
 Knows bytes and connections, no routes. The parser below collects a request line and headers
 of any length, and in a time that grows with their square: one client could take all memory, and
 the event loop with it. What is within the bound goes on to `service/bounds.py`, which is stricter.
-Head and body of an answer leave together, and who makes an answer can be told when its client goes.
+Head and body of an answer leave together, who makes an answer can be told when its client goes, and
+what is refused anyway can be refused before the app is asked (`service/shedding.py`).
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application, HTTPScope
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from service.errors import HeadersTooLargeError
 
@@ -40,12 +46,17 @@ _REFUSAL = b"".join(
 )
 
 
+Shed = Callable[[HTTPScope, Iterable[tuple[bytes, bytes]]], bytes | None]
+"""Given a request and the server's headers: a whole answer that refuses it, or None to go on."""
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. Refuses a head that is too long, and closes."""
+    """One connection. Refuses a head that is too long, and closes; asks `shed` before the app."""
 
     _head = 0
     """Bytes since the last that was no part of a head."""
     _when_gone: Callable[[], None] | None = None
+    shed: Shed | None = None
 
     @contextmanager
     def telling(self, when_gone: Callable[[], None]) -> Iterator[None]:
@@ -86,6 +97,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._head = 0
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """uvicorn's way to the app, which begins with a task."""
+        answer = None
+        # Who does not read its answers waits for its turn; who has sent more requests, likewise.
+        if self.shed and cycle.keep_alive and not self.pipeline and not self.flow.write_paused:
+            answer = self.shed(cycle.scope, cycle.default_headers)
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        self.transport.write_whole(answer)  # type: ignore[attr-defined]
+        cycle.response_started = cycle.response_complete = True
+        cycle.on_response()
+
     def on_body(self, body: bytes) -> None:
         self._head = 0
         super().on_body(body)
@@ -117,6 +141,11 @@ class JoiningTransport(asyncio.Transport):
             self._loop.call_soon(self._send_kept)
         else:
             self._transport.write(data)
+
+    def write_whole(self, data: bytes) -> None:
+        """An answer that has its body."""
+        self._send_kept()
+        self._transport.write(data)
 
     def close(self) -> None:
         self._send_kept()

@@ -1,18 +1,17 @@
 """An open loop: arrivals at their own pace, whatever becomes of those before.
 
-Lean, because it takes its processor time from the server it measures: a protocol on uvloop that
-reads no more of an answer than its status and its length. What it took stands in the result.
+Lean, because it takes its processor time from the server it measures: sockets and one epoll, no
+event loop, and of an answer no more is read than its status and its length. What it took stands in
+the result. Linux only.
 """
 
-import asyncio
 import random
+import select
+import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
-
-import uvloop
 
 from benchmarks.serving.load import first_seed
 from benchmarks.serving.servers import Ask
@@ -36,6 +35,8 @@ class OpenResult:
     refused_p50: float
     failed: int
     """Anything else, answers after their deadline included."""
+    connections: int
+    """That had to be opened: a request takes one that is idle, where there is one."""
     processor: float
     """Share of a core that the load took."""
 
@@ -61,103 +62,126 @@ class _Tally:
             self.failed += 1
 
 
-class _Connection(asyncio.Protocol):
-    """One request at a time; idle ones wait in `idle` to be used again."""
+@dataclass(eq=False)
+class _Connection:
+    socket: socket.socket
+    unsent: bytes
+    """The first request, until there is a connection."""
+    due: float | None
+    """When the request that waits for its answer was due, by the clock."""
+    head: bytes = b""
+    missing: int = -1
+    """Bytes of the body still to come; -1: the head is not whole yet."""
+    status: int = 0
+    last: bool = False
 
-    def __init__(self, idle: deque["_Connection"], tally: _Tally) -> None:
-        self._idle, self._tally = idle, tally
-        self._due: float | None = None
-        self._head = b""
-        self._missing = -1  # bytes of the body still to come; -1: the head is not whole yet
-        self._status, self._last = 0, False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+class _Load:
+    def __init__(self, address: tuple[str, int], tally: _Tally) -> None:
+        self._address, self._tally = address, tally
+        self._poll = select.epoll()
+        self._open: dict[int, _Connection] = {}
+        self._idle: list[_Connection] = []
+        self.opened = 0
 
     def ask(self, wire: bytes, due: float) -> None:
-        self._due = due
-        self._transport.write(wire)  # type: ignore[attr-defined]
+        if self._idle:
+            connection = self._idle.pop()
+            connection.due = due
+            self._send(connection, wire)
+            return
+        fresh = socket.socket()
+        fresh.setblocking(False)
+        fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        fresh.connect_ex(self._address)
+        self._open[fresh.fileno()] = _Connection(fresh, wire, due)
+        self._poll.register(fresh, select.EPOLLOUT)
+        self.opened += 1
 
-    def data_received(self, data: bytes) -> None:
-        if self._missing < 0:
-            self._head += data
-            end = self._head.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            head, data = self._head[:end].lower(), self._head[end + 4 :]
-            self._head = b""
-            self._status = int(head[9:12])
-            at = head.find(b"content-length: ")
-            self._missing = int(head[at + 16 :].split(b"\r", 1)[0]) if at >= 0 else 0
-            self._last = b"connection: close" in head
-        self._missing -= len(data)
-        if self._missing <= 0:
-            self._missing = -1
-            due, self._due = self._due, None
-            if due is not None:
-                self._tally.count(self._status, due)
-            if self._last:
-                self._transport.close()
+    def turn(self, seconds: float) -> None:
+        """Wait so long for something to happen, and see to it."""
+        for number, events in self._poll.poll(seconds):
+            connection = self._open[number]
+            if events & select.EPOLLIN or not events & select.EPOLLOUT:
+                self._read(connection)
             else:
-                self._idle.append(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        if self._due is not None:
-            self._tally.failed += 1
-            self._due = None
-        if self in self._idle:
-            self._idle.remove(self)
+                self._poll.modify(number, select.EPOLLIN)
+                self._send(connection, connection.unsent)
 
     @property
-    def waiting(self) -> bool:
-        return self._due is not None
+    def waiting(self) -> int:
+        return sum(connection.due is not None for connection in self._open.values())
+
+    def close(self) -> None:
+        for connection in list(self._open.values()):
+            self._drop(connection)
+        self._poll.close()
+
+    def _send(self, connection: _Connection, wire: bytes) -> None:
+        try:
+            connection.socket.send(wire)
+        except OSError:
+            self._drop(connection)
+
+    def _read(self, connection: _Connection) -> None:
+        try:
+            data = connection.socket.recv(2**16)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(connection)
+            return
+        if connection.missing < 0:
+            data = connection.head + data
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                connection.head = data
+                return
+            connection.head, head, data = b"", data[:end].lower(), data[end + 4 :]
+            connection.status = int(head[9:12])
+            at = head.find(b"content-length: ")
+            connection.missing = int(head[at + 16 :].split(b"\r", 1)[0]) if at >= 0 else 0
+            connection.last = b"connection: close" in head
+        connection.missing -= len(data)
+        if connection.missing <= 0:
+            connection.missing = -1
+            due, connection.due = connection.due, None
+            if due is not None:
+                self._tally.count(connection.status, due)
+            if connection.last:
+                self._drop(connection)
+            else:
+                self._idle.append(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._tally.failed += connection.due is not None
+        if connection in self._idle:
+            self._idle.remove(connection)
+        del self._open[connection.socket.fileno()]
+        connection.socket.close()  # which takes it out of the poll
 
 
 def open_loop(url: str, ask: Ask, rate: float, seconds: float, deadline: float) -> OpenResult:
     """Poisson arrivals, `rate` a second for `seconds`; an answer is good within `deadline`."""
-    return uvloop.run(_open_loop(url, ask, rate, seconds, deadline))
-
-
-async def _open_loop(
-    url: str, ask: Ask, rate: float, seconds: float, deadline: float
-) -> OpenResult:
-    host, loop = urlsplit(url), asyncio.get_running_loop()
+    host = urlsplit(url)
+    assert host.hostname, f"{url} names no host"
+    assert host.port, f"{url} names no port"
     wire, seed = _writer(host.netloc, ask), first_seed()
-    idle: deque[_Connection] = deque()
-    everyone: list[_Connection] = []
     tally = _Tally(time.perf_counter(), seconds, deadline)
-    connecting: set[asyncio.Task[None]] = set()
-
-    async def connect(number: int, due: float) -> None:
-        try:
-            _, connection = await loop.create_connection(
-                lambda: _Connection(idle, tally), host.hostname, host.port
-            )
-        except OSError:
-            tally.failed += 1
-            return
-        everyone.append(connection)
-        connection.ask(wire(number), due)
-
+    load = _Load((host.hostname, host.port), tally)
     randomness, due, number, busy = random.Random(0), 0.0, 0, time.process_time()
     while due < seconds:
-        wait = tally.start + due - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        if idle:
-            idle.popleft().ask(wire(seed + number), tally.start + due)
-        else:
-            task = loop.create_task(connect(seed + number, tally.start + due))
-            connecting.add(task)
-            task.add_done_callback(connecting.discard)
-        due += randomness.expovariate(rate)
-        number += 1
+        passed = time.perf_counter() - tally.start
+        while due < min(passed, seconds):
+            load.ask(wire(seed + number), tally.start + due)
+            due += randomness.expovariate(rate)
+            number += 1
+        load.turn(max(0.0, due - passed))
     processor = (time.process_time() - busy) / seconds
     give_up = time.perf_counter() + LINGER
-    while (connecting or any(c.waiting for c in everyone)) and time.perf_counter() < give_up:  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-    tally.failed += sum(c.waiting for c in everyone)
+    while load.waiting and time.perf_counter() < give_up:
+        load.turn(0.05)
+    load.close()
     return OpenResult(
         offered=number / seconds,
         rate=tally.in_time / seconds,
@@ -166,21 +190,21 @@ async def _open_loop(
         refused=len(tally.refused),
         refused_p50=_percentile(tally.refused, 0.5),
         failed=tally.failed,
+        connections=load.opened,
         processor=processor,
     )
 
 
 def _writer(netloc: str, ask: Ask) -> Callable[[int], bytes]:
     """Seed → the bytes of a request."""
+    headers = {"Host": netloc, **ask.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
     def wire(seed: int) -> bytes:
         body = ask.body.replace("SEED", str(seed))
-        headers = {"Host": netloc, **ask.headers}
-        if ask.method == "POST":
-            headers["Content-Length"] = str(len(body))
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        length = f"Content-Length: {len(body)}\r\n" if ask.method == "POST" else ""
         path = ask.path.replace("SEED", str(seed))
-        return f"{ask.method} {path} HTTP/1.1\r\n{lines}\r\n{body}".encode()
+        return f"{ask.method} {path} HTTP/1.1\r\n{lines}{length}\r\n{body}".encode()
 
     return wire
 

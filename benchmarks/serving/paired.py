@@ -1,9 +1,12 @@
 """The bare engine and the service in turns, for machines whose pace changes by the minute.
 
-    python -m benchmarks.serving.paired [CHECKPOINT …] [--rounds 8] [--seconds 4] [--report F.json]
+    python -m benchmarks.serving.paired [CHECKPOINT …] [--rounds 8] [--seconds 4] [--overload]
+        [--report F.json]
 
 Each round is the bare engine at its best batch and at one picture, then the service with new faces
-at 64 clients (wrk, on the same cores) and at one. What is told is the median of the rounds' ratios,
+at 64 clients (wrk, on the same cores) and at one. With --overload, also twice as many arrivals a
+second as those 64 got (open loop, Poisson), and how many of them were answered within 2 s, as a
+share of what 64 clients got before and after. What is told is the median of the rounds' ratios,
 lowest and highest in brackets: a machine that slows down between rounds slows both.
 """
 
@@ -16,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.serving.load import closed_loop, per_second
+from benchmarks.serving.open_loop import open_loop
 from benchmarks.serving.servers import ROOT, Ask, service
 from service.engine import load_engine
 
@@ -25,7 +29,13 @@ BATCHES = (8, 64)
 CLIENTS = 64
 
 
-def measure(checkpoint: Path, rounds: int, seconds: float) -> dict[str, list[float]]:
+DEADLINE = 2.0
+"""Seconds in which an answer is good under overload."""
+
+
+def measure(
+    checkpoint: Path, rounds: int, seconds: float, *, overload: bool
+) -> dict[str, list[float]]:
     """Of each round: images/s of the bare engine and of the service, their ratio, and the
     milliseconds that HTTP and PNG add for one client."""
     engine = load_engine(checkpoint, threads=torch.get_num_threads())
@@ -51,6 +61,13 @@ def measure(checkpoint: Path, rounds: int, seconds: float) -> dict[str, list[flo
             rows["service"].append(many.rate)
             rows["ratio"].append(many.rate / rate)
             rows["added ms"].append(one.p50 * 1e3 - alone)
+            if overload:
+                flood = open_loop(running.url, NEW_FACE, 2 * many.rate, 2 * seconds, DEADLINE)
+                after = closed_loop(running.url, NEW_FACE, CLIENTS, seconds)
+                share = 2 * flood.rate / (many.rate + after.rate)
+                rows.setdefault("goodput", []).append(share)
+                rows.setdefault("too late", []).append(flood.failed / (flood.offered * 2 * seconds))
+                rows.setdefault("load", []).append(flood.processor)
     return rows
 
 
@@ -60,12 +77,13 @@ def main() -> None:
     parser.add_argument("checkpoints", type=Path, nargs="*", default=SHIPPED)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--overload", action="store_true")
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     report = {}
     for checkpoint in options.checkpoints:
         rows = report[checkpoint.name] = measure(
-            checkpoint.resolve(), options.rounds, options.seconds
+            checkpoint.resolve(), options.rounds, options.seconds, overload=options.overload
         )
         for name, values in rows.items():
             middle, low, high = statistics.median(values), min(values), max(values)

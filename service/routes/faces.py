@@ -107,7 +107,7 @@ async def random_face(request: Request) -> Response:
 async def seeded_face(request: Request) -> Response:
     """One seed, one face: cacheable for ever, and 304 before any work."""
     state = state_of(request)
-    pipeline, addresses = state["pipeline"], state["addresses"]
+    pipeline, addresses, seen = state["pipeline"], state["addresses"], state["seen"]
     scope, headers = request.scope, request.headers
     accept = headers.get("accept", "")
     address = (scope["path"], scope["query_string"], accept)
@@ -127,6 +127,8 @@ async def seeded_face(request: Request) -> Response:
             meaning = _meaning(request, face or complete(params, served), params, extension)
             if face is None:
                 return RawResponse(_unchosen(meaning.headers))
+            if picture is not None:  # choosing has made it
+                seen.add(scope["path"], scope["query_string"])
         known = matches(headers.get("if-none-match"), meaning.etag)
         if picture is None and not known and not is_head(request):
             picture = pipeline.at_hand(meaning.face)
@@ -137,6 +139,8 @@ async def seeded_face(request: Request) -> Response:
         if is_head(request):
             return RawResponse(meaning.headers)
         if picture is None:
+            pipeline.check_room(meaning.face.key, served)
+            seen.add(scope["path"], scope["query_string"])
             picture = await while_connected(request, pipeline.picture(meaning.face, served))
         return RawResponse(meaning.headers + work_headers(picture), picture.content)
 

@@ -1,0 +1,102 @@
+"""Refuses pictures that have no room before the app is asked: a tenth of the work of a refusal.
+
+Knows addresses. Where more is asked than can be computed, the time that refusing takes is taken
+from the pictures of who was let in. So it looks at no more than it must, and refuses only what the
+routes would have to refuse: new pictures of the default model. What may be at hand, what a 304 may
+answer and what is anything but plain goes on to the app, which decides as always.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import cast
+
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from service.errors import QueueFullError, VisageError
+from service.exchange import ServiceState
+from service.express import FACES, IMAGE, SEEDED
+from service.fleet import Fleet
+from service.middleware import TO_GET, request_name
+from service.problems import problem_response
+from service.served import Served
+from service.telemetry import Series, Telemetry
+
+LONGEST = 512
+"""Bytes of an address that is judged here."""
+
+_NOT_PLAIN = (b"if-none-match", b"content-length", b"transfer-encoding")
+
+
+class Shedding:
+    """A `service.wire.Shed`. `deadline`: seconds a picture may take."""
+
+    def __init__(self, fleet: Fleet, telemetry: Telemetry, *, deadline: float) -> None:
+        self._fleet = fleet
+        self._deadline = deadline
+        self._answers = Series(telemetry.http_requests.labels)
+        self._durations = Series(telemetry.http_request_duration.labels)
+        self._worded: tuple[object, bytes, bytes] = None, b"", b""
+
+    def __call__(
+        self, scope: HTTPScope, server_headers: Iterable[tuple[bytes, bytes]]
+    ) -> bytes | None:
+        """The answer that refuses, as uvicorn would send it; None where the app is to answer."""
+        served = self._fleet.foremost
+        if served is None or not served.queue.refuses(self._deadline):
+            return None
+        started = time.perf_counter()
+        route = _new_picture(scope, served)
+        asked = dict(reversed(list(scope["headers"])))
+        if route is None or any(name in asked for name in _NOT_PLAIN):
+            return None
+        server_headers = list(server_headers)
+        if any(name == b"connection" for name, _ in server_headers):  # this answer is the last
+            return None
+        try:
+            served.queue.check(self._deadline)
+        except QueueFullError as error:
+            head, body = self._words(error)
+        except VisageError:  # closed this very moment
+            return None
+        else:
+            return None
+        answer = b"%s%sx-request-id: %s\r\n\r\n%s" % (
+            head,
+            _lines(server_headers),
+            request_name(asked).encode(),
+            body,
+        )
+        self._answers[route, "GET", str(QueueFullError.status)].inc()
+        self._durations[route,].observe(time.perf_counter() - started)
+        return answer
+
+    def _words(self, error: QueueFullError) -> tuple[bytes, bytes]:
+        """Status line with headers, and body; often as they were just before."""
+        if self._worded[0] != (what := (str(error), error.headers)):
+            response = problem_response(error)
+            head = STATUS_LINE[error.status] + _lines((*response.raw_headers, *TO_GET))
+            self._worded = what, head, bytes(response.body)
+        return self._worded[1:]
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
+def _new_picture(scope: HTTPScope, served: Served) -> str | None:
+    """The route's template, where what is asked is sure to need the engine."""
+    path, query = scope["path"], scope["query_string"]
+    if scope["method"] != "GET" or scope["root_path"] or len(path) + len(query) > LONGEST:
+        return None
+    if path == IMAGE.path:
+        return None if query or len(served.reservoir) else IMAGE.path
+    if not path.startswith(FACES) or path == FACES + "random":
+        return None
+    # Another model has room perhaps, and a name may be spelt with percent signs.
+    if b"%" in query or b"model" in query.lower():
+        return None
+    state = cast(ServiceState, scope["state"])
+    accept = next((v for k, v in scope["headers"] if k == b"accept"), b"").decode("latin-1")
+    known = (path, query) in state["seen"] or (path, query, accept) in state["addresses"]
+    return None if known else SEEDED.path
