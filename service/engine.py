@@ -29,11 +29,13 @@ def load_engine(
     precision: str = "auto",
     tile: int = DEFAULT_TILE,
     threads: int,
+    niceness: int = 0,
     critic: bool = True,
 ) -> Engine:
     """The engine of a checkpoint, by `auto` the first there is of `cuda`, `openvino` and `torch`.
 
-    `precision`: auto, fp32 or bf16; `tile` is for `cuda` and `torch`; `critic`: whether to load the
+    `precision`: auto, fp32 or bf16; `tile` is for `cuda` and `torch`, `niceness` of the threads for
+    `openvino`; `critic`: whether to load the
     checkpoint's critic, where it has one, which judges on the CPU whatever the engine. Which
     engine it is depends on what is installed and on the machine, never on a measurement: two starts
     on a busy machine would measure differently, and make other bytes. Raises CheckpointError where
@@ -53,13 +55,19 @@ def load_engine(
 
         judging = critic_of(checkpoint, folder, takes_turns=not cuda)
         spec = replace(spec, critic=judging.version if judging else "")
-    engine = _engine(checkpoint, spec, "cuda" if cuda else kind, precision, tile, threads)
+    engine = _engine(checkpoint, spec, "cuda" if cuda else kind, precision, tile, threads, niceness)
     engine.critic = judging
     return engine
 
 
 def _engine(
-    checkpoint: Checkpoint, spec: ModelSpec, kind: str, precision: str, tile: int, threads: int
+    checkpoint: Checkpoint,
+    spec: ModelSpec,
+    kind: str,
+    precision: str,
+    tile: int,
+    threads: int,
+    niceness: int,
 ) -> "TorchEngine | OpenVinoEngine | CudaEngine":
     if kind == "cuda":
         from service.cuda_engine import CudaEngine
@@ -86,7 +94,9 @@ def _engine(
     from service.openvino_engine import OpenVinoEngine  # an optional dependency
 
     try:
-        return OpenVinoEngine(checkpoint, spec, threads=threads, precision=precision)
+        return OpenVinoEngine(
+            checkpoint, spec, threads=threads, precision=precision, niceness=niceness
+        )
     except ValueError as error:
         raise SettingsError(f"VISAGE_PRECISION is {precision}, but {error}") from error
 

@@ -5,7 +5,11 @@ so its bytes depend neither on company nor on the number of threads, a lone requ
 picture, and no thread waits for another (docs/decisions/0010-pictures-computed-alone.md).
 """
 
+import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -34,13 +38,20 @@ class OpenVinoEngine:
     """The generator of one checkpoint, compiled. `spec.engine` is filled in here.
 
     `precision`: `auto` is bf16 where the CPU multiplies that natively, else fp32. Raises
-    ValueError for bf16 where it does not.
+    ValueError for bf16 where it does not. `niceness`: by how much the threads that compute let all
+    others go first, on Linux.
     """
 
     critic: Critic | None = None
 
     def __init__(
-        self, checkpoint: Checkpoint, spec: ModelSpec, *, threads: int, precision: str = "auto"
+        self,
+        checkpoint: Checkpoint,
+        spec: ModelSpec,
+        *,
+        threads: int,
+        precision: str = "auto",
+        niceness: int = 0,
     ) -> None:
         core = ov.Core()
         native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -48,15 +59,20 @@ class OpenVinoEngine:
             raise ValueError("this CPU has no bf16: use fp32 or auto")
         self._bf16 = native and precision != "fp32"
         generator = checkpoint.build().fold()
-        compiled = core.compile_model(
-            openvino_model(generator),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": "bf16" if self._bf16 else "f32",
-                "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": threads,
-            },
-        )
+        # The threads that compute begin here, each as gentle as who began it. This one stays as it
+        # is: it runs Python, and who waited for the processor with Python's lock in hand would hold
+        # up the event loop.
+        with ThreadPoolExecutor(1, initializer=_give_way, initargs=(niceness,)) as gentle:
+            compiled = gentle.submit(
+                core.compile_model,
+                openvino_model(generator),
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": "bf16" if self._bf16 else "f32",
+                    "INFERENCE_NUM_THREADS": threads,
+                    "NUM_STREAMS": threads,
+                },
+            ).result()
         self._spec = spec
         self._threads = threads
         self._weights = sum(p.numel() for p in generator.parameters())
@@ -157,6 +173,13 @@ class _Batch:
         if bad:
             raise NotFiniteError.of(bad, self._started)
         return self._image_THWC[: self._started].copy()
+
+
+def _give_way(niceness: int) -> None:
+    """Let every other thread go before this one and those it starts."""
+    if niceness and sys.platform == "linux":
+        with suppress(OSError):  # gentler already, or not to be had
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def _shared(array: NDArray[Any]) -> ov.Tensor:

@@ -160,16 +160,17 @@ class RequestQueue:
             self._entries.clear()
         settle(waiting, lambda entry: entry.future.set_exception(refusal()))
 
-    def refuses(self, patience: float) -> bool:
-        """Whether `check` would raise QueueFullError now; counts and explains nothing."""
-        waiting = len(self._entries)
+    def nearly_full(self, patience: float, places: int) -> bool:
+        """Whether `check` would raise QueueFullError now or after so many more."""
+        waiting = len(self._entries) + places
         return self._closed is None and (
             waiting >= self.capacity or waiting * self._seconds_per_entry > WAITING_SHARE * patience
         )
 
-    def check(self, patience: float, pictures: int = 1) -> None:
+    def check(self, patience: float, pictures: int = 1, *, coming: int = 0) -> None:
         """Raise what `submit` would for a request of so many that may take `patience` seconds.
 
+        `coming`: others that are on their way here, and count as if they waited already.
         It spares whoever is refused anyway the work before `submit`, and the engine's thread the
         wait for it; room now is no promise.
         """
@@ -178,7 +179,7 @@ class RequestQueue:
             if isinstance(refusal, DrainingError):
                 self._telemetry.requests_rejected.labels(reason="draining").inc()
             raise refusal
-        waiting = len(self._entries)
+        waiting = len(self._entries) + coming
         # More than fit at once come one after the other, as far as there is room.
         further = min(pictures, self.capacity) - 1
         seconds = (waiting + further) * self._seconds_per_entry

@@ -7,10 +7,8 @@ import asyncio
 import gc
 import logging
 import math
-import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -167,33 +165,19 @@ def engine_loader(settings: Settings) -> Callable[[Path], Engine]:
 
     def load_engine(folder: Path) -> Engine:
         # Importing torch takes seconds; here, /healthz answers meanwhile.
-        import torch
-
         from service.engine import load_engine as load
 
-        if not torch.cuda.is_available():  # a GPU must not wait for who launches its kernels
-            give_way(settings.niceness)
         return load(
             folder,
             kind=settings.engine,
             precision=settings.precision,
             tile=settings.tile,
             threads=settings.inference_threads,
+            niceness=settings.niceness,
             critic=settings.max_best_of > 1,
         )
 
     return load_engine
-
-
-def give_way(niceness: int) -> None:
-    """Let every other thread go before this one and those it starts; only Linux can.
-
-    Where they share cores as equals, a server that is asked for more than it can do comes too late
-    to say so: requests lie in their sockets while pictures are made for who has long gone.
-    """
-    if niceness and sys.platform == "linux":
-        with suppress(OSError):  # gentler already, or not to be had
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def explain(failure: BaseException) -> str | None:

@@ -78,10 +78,10 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="Threads for inference; 0: one per core of this process."
     )
     niceness: int = Field(
-        5,
+        10,
         ge=0,
         le=19,
-        description="Of threads that infer on the CPU (Linux): the one that answers goes first.",
+        description="Of threads that infer by OpenVINO (Linux): the one that answers goes first.",
     )
     encoder_threads: int = Field(2, ge=1, le=64, description="Threads that encode pictures.")
     queue_capacity: int = Field(

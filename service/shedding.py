@@ -2,10 +2,12 @@
 
 Knows addresses. Where more is asked than can be computed, the time that refusing takes is taken
 from the pictures of who was let in. So it looks at no more than it must, and refuses only what the
-routes would have to refuse: new pictures of the default model. What may be at hand, what a 304 may
+routes would have to refuse: new pictures of the default model, once those that were let in just
+before have come to the queue. What may be at hand, what a 304 may
 answer and what is anything but plain goes on to the app, which decides as always.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import cast
@@ -25,6 +27,11 @@ from service.telemetry import Series, Telemetry
 LONGEST = 512
 """Bytes of an address that is judged here."""
 
+NEAR = 64
+"""Free places in the queue from which on requests are looked at here."""
+TURNS = 3
+"""Of the event loop, from here to the queue: the request's task, and the picture's."""
+
 _NOT_PLAIN = (b"if-none-match", b"content-length", b"transfer-encoding")
 
 
@@ -36,6 +43,7 @@ class Shedding:
         self._deadline = deadline
         self._answers = Series(telemetry.http_requests.labels)
         self._durations = Series(telemetry.http_request_duration.labels)
+        self._coming = 0
         self._worded: tuple[object, bytes, bytes] = None, b"", b""
 
     def __call__(
@@ -43,7 +51,7 @@ class Shedding:
     ) -> bytes | None:
         """The answer that refuses, as uvicorn would send it; None where the app is to answer."""
         served = self._fleet.foremost
-        if served is None or not served.queue.refuses(self._deadline):
+        if served is None or not served.queue.nearly_full(self._deadline, NEAR):
             return None
         started = time.perf_counter()
         route = _new_picture(scope, served)
@@ -54,12 +62,14 @@ class Shedding:
         if any(name == b"connection" for name, _ in server_headers):  # this answer is the last
             return None
         try:
-            served.queue.check(self._deadline)
+            served.queue.check(self._deadline, coming=self._coming)
         except QueueFullError as error:
             head, body = self._words(error)
         except VisageError:  # closed this very moment
             return None
         else:
+            self._coming += 1
+            self._come(TURNS)
             return None
         answer = b"%s%sx-request-id: %s\r\n\r\n%s" % (
             head,
@@ -70,6 +80,13 @@ class Shedding:
         self._answers[route, "GET", str(QueueFullError.status)].inc()
         self._durations[route,].observe(time.perf_counter() - started)
         return answer
+
+    def _come(self, turns: int) -> None:
+        """Count somebody who was let in until they stand in the queue."""
+        if turns:
+            asyncio.get_running_loop().call_soon(self._come, turns - 1)
+        else:
+            self._coming -= 1
 
     def _words(self, error: QueueFullError) -> tuple[bytes, bytes]:
         """Status line with headers, and body; often as they were just before."""

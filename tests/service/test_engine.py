@@ -1,7 +1,10 @@
 """Both engines: the real generator with random weights, small."""
 
 import io
+import os
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +192,18 @@ def test_cuda_goes_first_and_halves_its_tile(folder):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there CUDA goes first")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+def test_openvino_s_threads_give_way_and_no_others(folder):
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    before = set(Path("/proc/self/task").iterdir())
+    engine = load_engine(folder, kind="openvino", threads=2, niceness=min(own + 7, 19))
+    engine.warm_up()
+    begun = set(Path("/proc/self/task").iterdir()) - before
+    gentle = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in begun]
+    assert gentle.count(min(own + 7, 19)) >= 2
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
+
+
 def test_openvino_goes_first_where_it_is_installed(folder, monkeypatch):
     assert load_engine(folder, threads=1).spec.engine.startswith("openvino")
     monkeypatch.setattr("service.engine.find_spec", lambda name: None)

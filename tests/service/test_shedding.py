@@ -142,6 +142,22 @@ async def test_the_answer_is_the_one_the_app_would_give(server, path):
     assert (await server.ask(path)).status == 200
 
 
+async def test_who_come_together_do_not_pass_for_the_same_place():
+    async with flooded(queue_capacity=8) as server:
+        server.gate.shut()
+        first = asyncio.create_task(server.ask(FACE.format(1)))
+        await eventually(server.gate.arrived.is_set)
+        server.shed.clear()
+        crowd = [asyncio.create_task(server.ask(FACE.format(n))) for n in range(100, 160)]
+        await eventually(lambda: len(server.shed) == 60)
+        await eventually(lambda: sum(task.done() for task in crowd) == server.shed.count(True))
+        server.gate.open()
+        answers = [(await task).status for task in crowd]
+        assert answers.count(503) == server.shed.count(True)  # the app had to refuse none of them
+        assert 8 <= answers.count(200) <= 12
+        assert (await first).status == 200
+
+
 async def test_refusals_are_counted_as_ever(server):
     await server.flood()
     before = server.sample("visage_requests_rejected_total", reason="queue_full")
