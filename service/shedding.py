@@ -1,10 +1,10 @@
-"""Refuses pictures that have no room before the app is asked: a tenth of the work of a refusal.
+"""Refuses pictures that have no room before the app is asked: a third of the work of a refusal.
 
 Knows addresses. Where more is asked than can be computed, the time that refusing takes is taken
-from the pictures of who was let in. So it looks at no more than it must, and refuses only what the
-routes would have to refuse: new pictures of the default model, once those that were let in just
-before have come to the queue. What may be at hand, what a 304 may
-answer and what is anything but plain goes on to the app, which decides as always.
+from the pictures of who was let in. So it looks at no more than it must, and refuses only new
+pictures of the default model, once those that were let in just before have come to the queue. What
+was answered at this address lately, what a 304 may answer and what is anything but plain goes on to
+the app, which decides as always.
 """
 
 import asyncio

@@ -47,7 +47,8 @@ def measure(
         return per_second(lambda: engine.generate(z[:count], y[:count]), count, seconds / 2)
 
     rows: dict[str, list[float]] = {"bare": [], "service": [], "ratio": [], "added ms": []}
-    with service(checkpoint, reservoir=0) as running:
+    # It is told how long its clients wait, as an operator would.
+    with service(checkpoint, reservoir=0, deadline=DEADLINE) as running:
         closed_loop(running.url, NEW_FACE, CLIENTS, seconds)
         for _ in range(rounds):
             # Before and after the service: what changes meanwhile counts half.
