@@ -11,6 +11,7 @@ unsent, the one that has been reading for longest. Belongs to the event loop.
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 from service.telemetry import Telemetry
@@ -165,7 +166,8 @@ class Connections:
         self._forget(client)
         ours = client.transport.get_extra_info("socket")
         if ours is not None:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with suppress(OSError):  # it is gone already
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         client.transport.abort()
 
 

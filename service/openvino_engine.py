@@ -179,7 +179,9 @@ def _give_way(niceness: int) -> None:
     """Let every other thread go before this one and those it starts."""
     if niceness and sys.platform == "linux":
         with suppress(OSError):  # gentler already, or not to be had
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+            thread = threading.get_native_id()
+            wanted = max(niceness, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, wanted)
 
 
 def _shared(array: NDArray[Any]) -> ov.Tensor:

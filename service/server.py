@@ -56,6 +56,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                ws="none",  # there are no WebSockets, and their connections would not be known
                 http=connections.protocol,  # type: ignore[arg-type]  # called as a class is
                 access_log=False,
                 log_config=None,

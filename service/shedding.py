@@ -67,7 +67,9 @@ class Shedding:
             head, body = self._words(error)
         except VisageError:  # closed this very moment
             return None
-        else:
+        else:  # whoever asks for the same shares the picture
+            if route == SEEDED.path:
+                _state(scope)["seen"].add(scope["path"], scope["query_string"])
             self._coming += 1
             self._come(TURNS)
             return None
@@ -97,6 +99,10 @@ class Shedding:
         return self._worded[1:]
 
 
+def _state(scope: HTTPScope) -> ServiceState:
+    return cast(ServiceState, scope["state"])
+
+
 def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
@@ -113,7 +119,7 @@ def _new_picture(scope: HTTPScope, served: Served) -> str | None:
     # Another model has room perhaps, and a name may be spelt with percent signs.
     if b"%" in query or b"model" in query.lower():
         return None
-    state = cast(ServiceState, scope["state"])
+    state = _state(scope)
     accept = next((v for k, v in scope["headers"] if k == b"accept"), b"").decode("latin-1")
     known = (path, query) in state["seen"] or (path, query, accept) in state["addresses"]
     return None if known else SEEDED.path

@@ -57,6 +57,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Bytes since the last that was no part of a head."""
     _when_gone: Callable[[], None] | None = None
     shed: Shed | None = None
+    _may_shed = False
+    """Once in each read: more would keep the event loop, which tasks do not."""
 
     @contextmanager
     def telling(self, when_gone: Callable[[], None]) -> Iterator[None]:
@@ -88,7 +90,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
+        self._may_shed = True
         super().data_received(data)
+        self._may_shed = False
         if self._head > MAX_HEAD and not self.transport.is_closing():
             self.transport.write(_REFUSAL)
             self.transport.close()
@@ -99,11 +103,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """uvicorn's way to the app, which begins with a task."""
-        answer = None
-        # Who does not read its answers waits for its turn; who has sent more requests, likewise.
-        if self.shed and cycle.keep_alive and not self.pipeline and not self.flow.write_paused:
+        answer, may_shed, self._may_shed = None, self._may_shed, False
+        # Who does not read its answers waits for its turn, and who has left needs none.
+        able = cycle.keep_alive and not self.flow.write_paused and not self.transport.is_closing()
+        if self.shed and may_shed and able:
             answer = self.shed(cycle.scope, cycle.default_headers)
         if answer is None:
+            self._unset_keepalive_if_required()  # of a refusal that came by the same read
             super()._start_asgi_task(cycle, app)
             return
         self.transport.write_whole(answer)  # type: ignore[attr-defined]

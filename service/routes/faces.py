@@ -127,13 +127,13 @@ async def seeded_face(request: Request) -> Response:
             meaning = _meaning(request, face or complete(params, served), params, extension)
             if face is None:
                 return RawResponse(_unchosen(meaning.headers))
-            if picture is not None:  # choosing has made it
-                seen.add(scope["path"], scope["query_string"])
         known = matches(headers.get("if-none-match"), meaning.etag)
         if picture is None and not known and not is_head(request):
             picture = pipeline.at_hand(meaning.face)
-        if (known or picture is not None) and len(accept) <= LONGEST_ACCEPT:
-            addresses[address] = meaning
+        if known or picture is not None:
+            seen.add(scope["path"], scope["query_string"])
+            if len(accept) <= LONGEST_ACCEPT:
+                addresses[address] = meaning
         if known:
             return RawResponse(meaning.headers, status_code=304)
         if is_head(request):
@@ -160,6 +160,7 @@ async def _face(
     chosen = remembered(faces, pipeline)
     if chosen is not None or is_head(request):
         return chosen, None
+    state_of(request)["seen"].add(request.scope["path"], request.scope["query_string"])
     return await while_connected(request, best(faces, served, pipeline))
 
 

@@ -158,6 +158,26 @@ async def test_who_come_together_do_not_pass_for_the_same_place():
         assert (await first).status == 200
 
 
+async def test_who_asks_for_the_same_shares_a_place():
+    async with flooded(queue_capacity=8) as server:
+        server.gate.shut()
+        first = asyncio.create_task(server.ask(FACE.format(1)))
+        await eventually(server.gate.arrived.is_set)
+        crowd = [asyncio.create_task(server.ask(FACE.format(2))) for _ in range(60)]
+        await eventually(lambda: len(server.shed) >= 61)
+        server.gate.open()
+        assert {(await task).status for task in [first, *crowd]} == {200}
+
+
+async def test_an_address_that_was_answered_is_known_for_long(server):
+    await server.ask(FACE.format(5))
+    state = server.server.lifespan.state
+    state["seen"] = Seen()
+    hit = await server.ask(FACE.format(5))
+    assert hit["x-cache"] == "hit"
+    assert (FACE.format(5), b"") in state["seen"]
+
+
 async def test_refusals_are_counted_as_ever(server):
     await server.flood()
     before = server.sample("visage_requests_rejected_total", reason="queue_full")
@@ -221,14 +241,14 @@ async def test_who_reads_no_answers_gets_no_more(server):
         client.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(client, ("127.0.0.1", server.port))
-        request = wire(FACE.format(9))
         with suppress(TimeoutError):
             async with asyncio.timeout(3):
-                for _ in range(200):
-                    await loop.sock_sendall(client, request * 500)
+                for number in range(12_000):
+                    await loop.sock_sendall(client, wire(FACE.format(10 + number)))
+                    for _ in range(5):  # the server shares this loop, and reads it alone
+                        await asyncio.sleep(0)
         connections = server.server.server_state.connections
-        # One read of requests and the answers to them, beyond what is let stand unsent.
-        assert 0 < max(c.unsent for c in connections) < 2**20 * 8
+        assert 0 < max(connection.unsent for connection in connections) < 2**18
         assert (await server.ask(FACE.format(9))).status == 503
 
 
@@ -254,6 +274,28 @@ async def test_who_was_refused_rests_like_anybody_who_was_answered():
         resting = [c for c in server.server.server_state.connections if c.answered]
         assert [c in c._all._resting and c not in c._all._silent for c in resting] == [True]
         writer.close()
+
+
+async def test_a_refusal_s_patience_ends_with_the_next_request():
+    async with flooded(keep_alive=1) as server:
+        asked = await server.flood()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(wire(FACE.format(9)) + wire(FACE.format(1)))  # which is in the making
+        assert (await Answer.read(reader)).status == 503
+        await asyncio.sleep(2.5)  # uvicorn's own patience is twice the one that is set
+        server.gate.open()
+        assert (await Answer.read(reader)).body == (await asked[0]).body
+        assert server.shed == [True]  # one for each read
+        writer.close()
+
+
+async def test_an_upgrade_is_refused_like_anything_else_and_its_connection_known(server):
+    await server.flood()
+    upgrade = {"Upgrade": "websocket", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "a" * 24}
+    answer = await server.ask(FACE.format(9), Connection="keep-alive, Upgrade", **upgrade)
+    assert answer.status == 503
+    server.gate.open()
+    await eventually(lambda: server.sample("visage_connections") == 0)
 
 
 @pytest.mark.parametrize(
