@@ -301,7 +301,7 @@ async def test_an_upgrade_is_refused_like_anything_else_and_its_connection_known
 @pytest.mark.parametrize(
     "settings",
     [
-        {"api_keys": "some-key-of-mine"},
+        {"api_keys": "alpha"},
         {"rate_limit": "10/second"},
         {"access_log": True},
         {"tracing": True},
