@@ -101,6 +101,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._head = 0
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: who asks for one is answered as if they had not, which is worth no line."""
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """uvicorn's way to the app, which begins with a task."""
         answer, may_shed, self._may_shed = None, self._may_shed, False
