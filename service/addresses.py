@@ -52,8 +52,9 @@ class Seen:
         self._new, self._old = bytearray(slots), bytearray(slots)
         self._filled = 0
 
-    def add(self, path: str, query: bytes) -> None:
-        slot = hash((path, query)) % self._slots
+    def add(self, address: tuple[str, bytes]) -> None:
+        """`address`: path and query."""
+        slot = hash(address) % self._slots
         if not self._new[slot]:
             self._new[slot] = 1
             self._filled += 1

@@ -35,10 +35,10 @@ def load_engine(
     """The engine of a checkpoint, by `auto` the first there is of `cuda`, `openvino` and `torch`.
 
     `precision`: auto, fp32 or bf16; `tile` is for `cuda` and `torch`, `niceness` of the threads for
-    `openvino`; `critic`: whether to load the
-    checkpoint's critic, where it has one, which judges on the CPU whatever the engine. Which
-    engine it is depends on what is installed and on the machine, never on a measurement: two starts
-    on a busy machine would measure differently, and make other bytes. Raises CheckpointError where
+    `openvino`; `critic`: whether to load the checkpoint's critic, where it has one, which judges on
+    the CPU whatever the engine. Which engine it is depends on what is installed and on the machine,
+    never on a measurement: two starts on a busy machine would measure differently, and make other
+    bytes. Raises CheckpointError where
     the folder is no good, SettingsError where an engine or a precision asked for cannot be had.
     """
     checkpoint = load_checkpoint(folder)

@@ -134,7 +134,7 @@ class Fleet:
         return [(served.spec, served.tile) for served in (first, *others)]
 
     @property
-    def foremost(self) -> Served | None:
+    def default_served(self) -> Served | None:
         """The default model, while it can be served."""
         served = self._served[self.default]
         return None if self._draining or not served.batcher.ready else served

@@ -178,7 +178,7 @@ class _Batch:
 def _give_way(niceness: int) -> None:
     """Let every other thread go before this one and those it starts."""
     if niceness and sys.platform == "linux":
-        with suppress(OSError):  # gentler already, or not to be had
+        with suppress(OSError):  # not to be had here
             thread = threading.get_native_id()
             wanted = max(niceness, os.getpriority(os.PRIO_PROCESS, thread))
             os.setpriority(os.PRIO_PROCESS, thread, wanted)

@@ -9,7 +9,7 @@ the app, which decides as always.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from uvicorn._types import HTTPScope
@@ -46,20 +46,16 @@ class Shedding:
         self._coming = 0
         self._worded: tuple[object, bytes, bytes] = None, b"", b""
 
-    def __call__(
-        self, scope: HTTPScope, server_headers: Iterable[tuple[bytes, bytes]]
-    ) -> bytes | None:
+    def __call__(self, scope: HTTPScope, server_headers: list[tuple[bytes, bytes]]) -> bytes | None:
         """The answer that refuses, as uvicorn would send it; None where the app is to answer."""
-        served = self._fleet.foremost
+        served = self._fleet.default_served
         if served is None or not served.queue.nearly_full(self._deadline, NEAR):
             return None
         started = time.perf_counter()
-        route = _new_picture(scope, served)
         asked = dict(reversed(list(scope["headers"])))
-        if route is None or any(name in asked for name in _NOT_PLAIN):
-            return None
-        server_headers = list(server_headers)
-        if any(name == b"connection" for name, _ in server_headers):  # this answer is the last
+        route = _new_picture(scope, asked, served)
+        # With `connection` among the server's headers its answer would be the last.
+        if route is None or any(name == b"connection" for name, _ in server_headers):
             return None
         try:
             served.queue.check(self._deadline, coming=self._coming)
@@ -69,7 +65,7 @@ class Shedding:
             return None
         else:  # whoever asks for the same shares the picture
             if route == SEEDED.path:
-                _state(scope)["seen"].add(scope["path"], scope["query_string"])
+                _state(scope)["seen"].add((scope["path"], scope["query_string"]))
             self._coming += 1
             self._come(TURNS)
             return None
@@ -107,9 +103,11 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
 
-def _new_picture(scope: HTTPScope, served: Served) -> str | None:
-    """The route's template, where what is asked is sure to need the engine."""
+def _new_picture(scope: HTTPScope, asked: Mapping[bytes, bytes], served: Served) -> str | None:
+    """The route's template, where what is asked, with these headers, is sure to need the engine."""
     path, query = scope["path"], scope["query_string"]
+    if any(name in asked for name in _NOT_PLAIN):
+        return None
     if scope["method"] != "GET" or scope["root_path"] or len(path) + len(query) > LONGEST:
         return None
     if path == IMAGE.path:
@@ -120,6 +118,6 @@ def _new_picture(scope: HTTPScope, served: Served) -> str | None:
     if b"%" in query or b"model" in query.lower():
         return None
     state = _state(scope)
-    accept = next((v for k, v in scope["headers"] if k == b"accept"), b"").decode("latin-1")
+    accept = asked.get(b"accept", b"").decode("latin-1")
     known = (path, query) in state["seen"] or (path, query, accept) in state["addresses"]
     return None if known else SEEDED.path

@@ -9,7 +9,7 @@ what is refused anyway can be refused before the app is asked (`service/shedding
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from uvicorn._types import ASGI3Application, HTTPScope
@@ -46,7 +46,7 @@ _REFUSAL = b"".join(
 )
 
 
-Shed = Callable[[HTTPScope, Iterable[tuple[bytes, bytes]]], bytes | None]
+Shed = Callable[[HTTPScope, list[tuple[bytes, bytes]]], bytes | None]
 """Given a request and the server's headers: a whole answer that refuses it, or None to go on."""
 
 

@@ -131,7 +131,7 @@ async def seeded_face(request: Request) -> Response:
         if picture is None and not known and not is_head(request):
             picture = pipeline.at_hand(meaning.face)
         if known or picture is not None:
-            seen.add(scope["path"], scope["query_string"])
+            seen.add(address[:2])
             if len(accept) <= LONGEST_ACCEPT:
                 addresses[address] = meaning
         if known:
@@ -140,7 +140,7 @@ async def seeded_face(request: Request) -> Response:
             return RawResponse(meaning.headers)
         if picture is None:
             pipeline.check_room(meaning.face.key, served)
-            seen.add(scope["path"], scope["query_string"])
+            seen.add(address[:2])
             picture = await while_connected(request, pipeline.picture(meaning.face, served))
         return RawResponse(meaning.headers + work_headers(picture), picture.content)
 
@@ -160,7 +160,7 @@ async def _face(
     chosen = remembered(faces, pipeline)
     if chosen is not None or is_head(request):
         return chosen, None
-    state_of(request)["seen"].add(request.scope["path"], request.scope["query_string"])
+    state_of(request)["seen"].add((request.scope["path"], request.scope["query_string"]))
     return await while_connected(request, best(faces, served, pipeline))
 
 

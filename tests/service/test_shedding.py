@@ -41,7 +41,7 @@ class Flooded:
         self.gate.shut()
         asked = [asyncio.create_task(self.ask(FACE.format(1)))]
         await eventually(self.gate.arrived.is_set)
-        queue = self.server.fleet.foremost.queue
+        queue = self.server.fleet.default_served.queue
         while not len(queue):
             asked.append(asyncio.create_task(self.ask(FACE.format(len(asked) + 1))))
             await eventually(lambda: bool(len(queue)))
@@ -316,7 +316,7 @@ def test_who_must_be_read_first_is_never_shed(settings):
 def test_the_last_addresses_are_known_for_certain():
     seen = Seen(slots=2**12)
     for number in range(10_000):
-        seen.add(f"/v1/faces/{number}", b"")
+        seen.add((f"/v1/faces/{number}", b""))
         assert (f"/v1/faces/{max(0, number - 400)}", b"") in seen
     others = sum((f"/v1/faces/{number}", b"gender=male") in seen for number in range(1000))
     assert 0 < others < 250
