@@ -42,6 +42,7 @@ def model_card(
                 f"thousand real images seen, {_growth(schedule, config.resolution)}",
                 f"- Generator: {parameters / 1e6:.2f} M parameters, averaged over training with a "
                 f"half-life of {provenance['training']['average_half_life_kimg']:g} kimg",
+                *_averaged_with(provenance.get("averaged_with")),
                 f"- On {provenance['hardware']}, torch {provenance['torch']}, code at "
                 f"`{provenance['git_commit'] or 'an unknown commit'}`",
             ]
@@ -89,6 +90,18 @@ def _origin(origin: Mapping[str, Any] | None) -> list[str]:
     return [
         f"- Begun with the generator of `{origin['name']}@{origin['weights_sha256'][:12]}`{seen} "
         f"{beside}"
+    ]
+
+
+def _averaged_with(other: Mapping[str, Any] | None) -> list[str]:
+    """A line on the checkpoint that the generator was averaged with, if it was."""
+    if other is None:
+        return []
+    images = other["images_seen"]
+    seen = f", after {images / 1000:,.0f} thousand images of its run" if images else ""
+    return [
+        f"- Its weights averaged with those of `{other['name']}@{other['weights_sha256'][:12]}`"
+        f"{seen}, whose share is {other['share']:g}"
     ]
 
 

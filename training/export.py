@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models import Checkpoint, Discriminator, Generator, save_checkpoint
+from training.averaging import Averaging
 from training.card import model_card
 from training.config import TrainConfig
 from training.dataset import Dataset
@@ -42,15 +43,17 @@ def export(
     best: bool = False,
     critic: bool = False,
     reached: bool = False,
+    averaging: Averaging | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Checkpoint:
     """Write the checkpoint `folder` from the run's newest whole snapshot, or the `best` one.
 
     With its `critic` training can go on from the checkpoint, at the cost of as many bytes again.
-    `reached`: at the resolution that it has grown to, without the layers for more. Raises
+    `reached`: at the resolution that it has grown to, without the layers for more. `averaging`:
+    with another checkpoint of its line; the critic stays the run's. Raises
     SnapshotError where there is none, where it has not grown to full resolution and `reached` is
-    not set, or where a resolution is fading in; ConfigError for an unreadable evaluation,
-    CheckpointError where the folder cannot be written.
+    not set, or where a resolution is fading in; ConfigError for an unreadable evaluation or a
+    checkpoint that it cannot be averaged with, CheckpointError where the folder cannot be written.
     """
     snapshot = best_snapshot(run) if best else load_newest(run)[0]
     if reached:
@@ -58,6 +61,8 @@ def export(
     check_grown(run, snapshot, config)
     generator = averaged_generator(snapshot, config, dataset.label_dim)
     attributes, joint_prior = dataset.attributes(), dataset.joint_prior()
+    if averaging is not None:
+        generator = averaging.mean(generator, attributes)
     provenance = {
         "git_commit": _git_commit(),
         "preset": config.preset,
@@ -65,6 +70,7 @@ def export(
         "dataset": {"name": dataset.name, "digest": dataset.digest, "pictures": len(dataset)},
         "images_seen": snapshot.images_seen,
         "origin": read_origin(run),
+        "averaged_with": averaging and averaging.facts(),
         "hardware": machines_of(run)
         or this_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "torch": torch.__version__,

@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 import typer
 
+from training.averaging import Averaging
 from training.commands import console, say
 from training.config import TrainConfig
 from training.dataset import Dataset
@@ -116,6 +117,13 @@ def export_command(
     reached: Annotated[
         bool, typer.Option("--reached", help="At the resolution that it has grown to so far.")
     ] = False,
+    average_with: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint of the run's line to average the generator with."),
+    ] = None,
+    average_share: Annotated[
+        float, typer.Option(help="That checkpoint's share in the average, between 0 and 1.")
+    ] = 0.5,
     precision: Annotated[str, typer.Option(help="fp16 or fp32, of the stored weights.")] = "fp16",
 ) -> None:
     """Write the averaged generator as a checkpoint that the service loads."""
@@ -131,6 +139,7 @@ def export_command(
         best=best,
         critic=critic,
         reached=reached,
+        averaging=Averaging.load(average_with, average_share) if average_with else None,
         dtype=torch.float16 if precision == "fp16" else torch.float32,
     )
     say(f"{checkpoint}: {saved.name}@{saved.digest[:12]}")
