@@ -118,10 +118,13 @@ def create_app(
     )
     app.state.fleet = fleet
     app.state.telemetry = telemetry
-    # Whoever is to be told apart, counted, logged or traced has to be read first, and what other
-    # replicas have is not known here.
-    read_first = settings.tracing or settings.access_log or clients.keyed or limiter or link
-    app.state.shed = None if read_first else Shedding(fleet, telemetry, deadline=settings.deadline)
+    # What is logged or traced has to be read first, and what other replicas have or have counted is
+    # not known here.
+    app.state.shed = None
+    if not (settings.tracing or settings.access_log or link):
+        app.state.shed = Shedding(
+            fleet, telemetry, deadline=settings.deadline, clients=clients, limiter=limiter
+        )
     app.include_router(router)
     app.mount("/static", _Static(directory=WEB), name="static")
     for kind in (VisageError, HTTPException, RequestValidationError):

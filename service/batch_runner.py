@@ -132,11 +132,12 @@ class BatchRunner:
 
     def _begin(self, batch: list[Entry]) -> _UnderWay:
         now = time.monotonic()
-        for entry in batch:
+        under_way = _UnderWay(batch, self._begun(batch), now)
+        for entry in batch:  # counted while it computes
             self._telemetry.queue_wait.observe(now - entry.queued_at)
         self._batch_size.observe(len(batch))
         self._fill_ratio.observe(len(batch) / self.tile)
-        return _UnderWay(batch, self._begun(batch), now)
+        return under_way
 
     def _begun(self, batch: list[Entry]) -> Finish:
         z_BZ, y_BL = np.stack([e.z for e in batch]), np.stack([e.y for e in batch])

@@ -318,10 +318,14 @@ class DrainingError(UnavailableError):
 
 
 class QueueFullError(UnavailableError):
-    """As many requests wait as may wait."""
+    """As many requests wait as may, or for as long as any may. `reason`: which, for metrics."""
 
     slug = "queue-full"
     title = "Too many requests are waiting"
+
+    def __init__(self, detail: str, *, retry_after: int = 1, reason: str = "queue_full") -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.reason = reason
 
 
 class DeadlineError(VisageError):

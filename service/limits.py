@@ -127,6 +127,14 @@ class RateLimiter:
             headers=headers,
         )
 
+    def check_here(self, client: str, cost: int) -> Mapping[str, str]:
+        """`check` without waiting; only where nothing is counted in Redis."""
+        try:
+            self.check(client, cost).send(None)
+        except StopIteration as done:
+            return cast(Mapping[str, str], done.value)
+        raise RuntimeError("quotas in Redis cannot be counted at once")
+
     async def _spend(self, item: RateLimitItem, client: str, cost: int) -> tuple[bool, Window]:
         if self._link is not None:
             try:

@@ -161,16 +161,40 @@ class RequestQueue:
         settle(waiting, lambda entry: entry.future.set_exception(refusal()))
 
     def nearly_full(self, patience: float, places: int) -> bool:
-        """Whether `check` would raise QueueFullError now or after so many more."""
+        """Whether `full` is an error now or after so many more."""
         waiting = len(self._entries) + places
         return self._closed is None and (
             waiting >= self.capacity or waiting * self._seconds_per_entry > WAITING_SHARE * patience
         )
 
-    def check(self, patience: float, pictures: int = 1, *, coming: int = 0) -> None:
-        """Raise what `submit` would for a request of so many that may take `patience` seconds.
+    def full(self, patience: float, pictures: int = 1, *, coming: int = 0) -> QueueFullError | None:
+        """Why there is no room for a request of so many that may take `patience` seconds.
 
         `coming`: others that are on their way here, and count as if they waited already.
+        """
+        waiting = len(self._entries) + coming
+        # More than fit at once come one after the other, as far as there is room.
+        further = min(pictures, self.capacity) - 1
+        seconds = (waiting + further) * self._seconds_per_entry
+        retry_after = max(1, math.ceil(seconds / 2))
+        if waiting + further >= self.capacity:
+            full = f"{self.capacity} requests are waiting already, which is as many as may"
+            if further:
+                full = f"{waiting} of {self.capacity} places are taken, and {pictures} are needed"
+            return QueueFullError(f"{full}; try again in a moment.", retry_after=retry_after)
+        if seconds > WAITING_SHARE * patience:
+            return QueueFullError(
+                f"{waiting} requests are waiting already, which will take {seconds:.1f} seconds"
+                f"{f' with {pictures} more' if further else ''}, "
+                "too long to be sure of an answer in time; try again later.",
+                retry_after=retry_after,
+                reason="deadline",
+            )
+        return None
+
+    def check(self, patience: float, pictures: int = 1) -> None:
+        """Raise what `submit` would for a request of so many that may take `patience` seconds.
+
         It spares whoever is refused anyway the work before `submit`, and the engine's thread the
         wait for it; room now is no promise.
         """
@@ -179,27 +203,9 @@ class RequestQueue:
             if isinstance(refusal, DrainingError):
                 self._telemetry.requests_rejected.labels(reason="draining").inc()
             raise refusal
-        waiting = len(self._entries) + coming
-        # More than fit at once come one after the other, as far as there is room.
-        further = min(pictures, self.capacity) - 1
-        seconds = (waiting + further) * self._seconds_per_entry
-        if waiting + further >= self.capacity:
-            self._telemetry.requests_rejected.labels(reason="queue_full").inc()
-            full = f"{self.capacity} requests are waiting already, which is as many as may"
-            if further:
-                full = f"{waiting} of {self.capacity} places are taken, and {pictures} are needed"
-            raise QueueFullError(
-                f"{full}; try again in a moment.",
-                retry_after=max(1, math.ceil(seconds / 2)),
-            )
-        if seconds > WAITING_SHARE * patience:
-            self._telemetry.requests_rejected.labels(reason="deadline").inc()
-            raise QueueFullError(
-                f"{waiting} requests are waiting already, which will take {seconds:.1f} seconds"
-                f"{f' with {pictures} more' if further else ''}, "
-                "too long to be sure of an answer in time; try again later.",
-                retry_after=max(1, math.ceil(seconds / 2)),
-            )
+        if full := self.full(patience, pictures):
+            self._telemetry.requests_rejected.labels(reason=full.reason).inc()
+            raise full
 
     def _put(self, entry: Entry) -> None:
         with self._changed:

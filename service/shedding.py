@@ -4,7 +4,7 @@ Knows addresses. Where more is asked than can be computed, the time that refusin
 from the pictures of who was let in. So it looks at no more than it must, and refuses only new
 pictures of the default model, once those that were let in just before have come to the queue. What
 was answered at this address lately, what a 304 may answer and what is anything but plain goes on to
-the app, which decides as always.
+the app, which decides as always. Whoever is refused is known and counted first, as there.
 """
 
 import asyncio
@@ -12,13 +12,17 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from starlette.types import Scope
 from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.errors import QueueFullError, VisageError
+from service.addresses import raw_headers
+from service.clients import Clients
+from service.errors import RateLimitedError, UnauthorizedError, VisageError
 from service.exchange import ServiceState
 from service.express import FACES, IMAGE, SEEDED
 from service.fleet import Fleet
+from service.limits import RateLimiter
 from service.middleware import TO_GET, request_name
 from service.problems import problem_response
 from service.served import Served
@@ -36,10 +40,24 @@ _NOT_PLAIN = (b"if-none-match", b"content-length", b"transfer-encoding")
 
 
 class Shedding:
-    """A `service.wire.Shed`. `deadline`: seconds a picture may take."""
+    """A `service.wire.Shed`. `deadline`: seconds a picture may take.
 
-    def __init__(self, fleet: Fleet, telemetry: Telemetry, *, deadline: float) -> None:
+    `limiter`: one that counts in this process.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        telemetry: Telemetry,
+        *,
+        deadline: float,
+        clients: Clients,
+        limiter: RateLimiter | None,
+    ) -> None:
         self._fleet = fleet
+        self._clients = clients
+        self._limiter = limiter
+        self._rejected = Series(telemetry.requests_rejected.labels)
         self._deadline = deadline
         self._answers = Series(telemetry.http_requests.labels)
         self._durations = Series(telemetry.http_request_duration.labels)
@@ -57,27 +75,43 @@ class Shedding:
         # With `connection` among the server's headers its answer would be the last.
         if route is None or any(name == b"connection" for name, _ in server_headers):
             return None
-        try:
-            served.queue.check(self._deadline, coming=self._coming)
-        except QueueFullError as error:
-            head, body = self._words(error)
-        except VisageError:  # closed this very moment
-            return None
-        else:  # whoever asks for the same shares the picture
+        full = served.queue.full(self._deadline, coming=self._coming)
+        if full is None:  # whoever asks for the same shares the picture
             if route == SEEDED.path:
                 _state(scope)["seen"].add((scope["path"], scope["query_string"]))
             self._coming += 1
             self._come(TURNS)
             return None
-        answer = b"%s%sx-request-id: %s\r\n\r\n%s" % (
+        error: VisageError = full
+        try:
+            quota = self._admit(scope)
+            self._rejected[full.reason,].inc()
+        except UnauthorizedError:
+            return None
+        except RateLimitedError as limited:  # which has its own headers, and is counted
+            error, quota = limited, {}
+        head, body = self._words(error)
+        answer = b"%s%s%sx-request-id: %s\r\n\r\n%s" % (
             head,
+            _lines(raw_headers(dict(quota))),
             _lines(server_headers),
             request_name(asked).encode(),
             body,
         )
-        self._answers[route, "GET", str(QueueFullError.status)].inc()
+        self._answers[route, "GET", str(error.status)].inc()
         self._durations[route,].observe(time.perf_counter() - started)
         return answer
+
+    def _admit(self, scope: HTTPScope) -> Mapping[str, str]:
+        """Know and count the client, as `service.exchange.admit` does: what is left to it.
+
+        Raises UnauthorizedError or RateLimitedError.
+        """
+        if self._limiter is None:
+            if self._clients.keyed:
+                self._clients.identify(cast(Scope, scope))
+            return {}
+        return self._limiter.check_here(self._clients.identify(cast(Scope, scope)), 1)
 
     def _come(self, turns: int) -> None:
         """Count somebody who was let in until they stand in the queue."""
@@ -86,7 +120,7 @@ class Shedding:
         else:
             self._coming -= 1
 
-    def _words(self, error: QueueFullError) -> tuple[bytes, bytes]:
+    def _words(self, error: VisageError) -> tuple[bytes, bytes]:
         """Status line with headers, and body; often as they were just before."""
         if self._worded[0] != (what := (str(error), error.headers)):
             response = problem_response(error)
@@ -114,8 +148,8 @@ def _new_picture(scope: HTTPScope, asked: Mapping[bytes, bytes], served: Served)
         return None if query or len(served.reservoir) else IMAGE.path
     if not path.startswith(FACES) or path == FACES + "random":
         return None
-    # Another model has room perhaps, and a name may be spelt with percent signs.
-    if b"%" in query or b"model" in query.lower():
+    # Another model has room perhaps, a choice costs more, and a name may have percent signs.
+    if b"%" in query or any(name in query.lower() for name in (b"model", b"best_of")):
         return None
     state = _state(scope)
     accept = asked.get(b"accept", b"").decode("latin-1")

@@ -36,14 +36,18 @@ class Flooded:
         registry = self.server.fleet._telemetry.registry
         return registry.get_sample_value(name, labels) or 0.0
 
-    async def flood(self) -> list[asyncio.Task]:
+    def rejected(self, reason: str) -> float:
+        return self.sample("visage_requests_rejected_total", reason=reason)
+
+    async def flood(self, **headers: str) -> list[asyncio.Task]:
         """Seeds 1, 2, … until the engine has as many as it takes, and the queue has one."""
         self.gate.shut()
-        asked = [asyncio.create_task(self.ask(FACE.format(1)))]
+        asked = [asyncio.create_task(self.ask(FACE.format(1), **headers))]
         await eventually(self.gate.arrived.is_set)
         queue = self.server.fleet.default_served.queue
         while not len(queue):
-            asked.append(asyncio.create_task(self.ask(FACE.format(len(asked) + 1))))
+            seed = len(asked) + 1
+            asked.append(asyncio.create_task(self.ask(FACE.format(seed), **headers)))
             await eventually(lambda: bool(len(queue)))
             await asyncio.sleep(0.05)
         self.shed.clear()
@@ -180,12 +184,12 @@ async def test_an_address_that_was_answered_is_known_for_long(server):
 
 async def test_refusals_are_counted_as_ever(server):
     await server.flood()
-    before = server.sample("visage_requests_rejected_total", reason="queue_full")
+    before = server.rejected("queue_full")
     labels = {"route": "/v1/faces/{seed}", "method": "GET", "code": "503"}
     for seed in (7, 8, 9):
         await server.ask(FACE.format(seed))
     assert server.shed == [True] * 3
-    assert server.sample("visage_requests_rejected_total", reason="queue_full") == before + 3
+    assert server.rejected("queue_full") == before + 3
     assert server.sample("visage_http_requests_total", **labels) == 3
     timed = server.sample("visage_http_request_duration_seconds_count", route="/v1/faces/{seed}")
     assert timed == 3
@@ -298,11 +302,59 @@ async def test_an_upgrade_is_refused_like_anything_else_and_its_connection_known
     await eventually(lambda: server.sample("visage_connections") == 0)
 
 
+async def test_strangers_are_told_so_before_anything():
+    keys = {"api_keys": "alpha", "api_key_required": True}
+    async with flooded(**keys) as server:
+        ours = {"X_Api_Key": "alpha"}
+        await server.flood(**ours)
+        for strange in ({}, {"X_Api_Key": "beta"}):
+            assert (await server.ask(FACE.format(9), **strange)).status == 401
+        assert (await server.ask(FACE.format(9), **ours)).status == 503
+        assert server.shed == [False, False, True]
+
+
+async def test_who_is_refused_is_counted_once_and_told_what_is_left():
+    async with flooded(rate_limit="9/day") as server:
+        waiting = await server.flood()
+        left = 9 - len(waiting)
+        past = await server.ask(FACE.format(50), X_Request_Id="a")
+        through = await server.ask(FACE.format(50), If_None_Match='"none"', X_Request_Id="a")
+        assert server.shed == [True, False]
+        for answer, remaining in ((past, left - 1), (through, left - 2)):
+            assert answer.status == 503
+            assert answer["ratelimit"].startswith(f'"pictures";r={remaining};')
+        assert sorted(name for name, _ in past.headers) == sorted(n for n, _ in through.headers)
+        assert past["ratelimit-policy"] == through["ratelimit-policy"]
+        assert past.body == through.body
+
+
+async def test_whose_quota_is_used_up_is_told_that_and_not_that_there_is_no_room():
+    async with flooded(rate_limit="4/day") as server:
+        waiting = await server.flood()
+        for _ in range(4 - len(waiting)):
+            assert (await server.ask(FACE.format(50))).status == 503
+        rejected = {reason: server.rejected(reason) for reason in ("queue_full", "rate_limit")}
+        server.shed.clear()
+        past = await server.ask(FACE.format(50), X_Request_Id="a")
+        through = await server.ask(FACE.format(50), If_None_Match='"none"', X_Request_Id="a")
+        assert server.shed == [True, False]
+        assert past.status == through.status == 429
+        assert [name for name, _ in sorted(past.headers)] == [n for n, _ in sorted(through.headers)]
+        assert past["ratelimit"].startswith('"pictures";r=0;')
+        assert server.rejected("queue_full") == rejected["queue_full"]
+        assert server.rejected("rate_limit") == rejected["rate_limit"] + 2
+
+
+async def test_a_choice_is_left_to_the_app_which_knows_what_it_costs():
+    async with flooded(rate_limit="9/day") as server:
+        await server.flood()
+        assert (await server.ask(FACE.format(50) + "?best_of=2")).status == 422  # without a critic
+        assert server.shed == [False]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        {"api_keys": "alpha"},
-        {"rate_limit": "10/second"},
         {"access_log": True},
         {"tracing": True},
         {"redis_url": "redis://localhost:1"},
