@@ -1,13 +1,15 @@
 """The bare engine and the service in turns, for machines whose pace changes by the minute.
 
     python -m benchmarks.serving.paired [CHECKPOINT …] [--rounds 8] [--seconds 4] [--overload]
-        [--report F.json]
+        [--eager] [--report F.json]
 
 Each round is the bare engine at its best batch, then the service with new faces at 64 clients (wrk,
 on the same cores), and one client's faces in turns with bare pictures. With --overload, also twice
 as many arrivals a second as those 64 got (open loop, Poisson), and how many of them were answered
-within 2 s, as a share of what 64 clients got before and after. What is told is the median of the
-rounds' ratios, lowest and highest in brackets: a machine that slows down between rounds slows both.
+within 2 s, as a share of what 64 clients got before and after. With --eager, how many times as fast
+as torch eager in fp32 the engine is (`auto` and `fp32`, 1 and 8 pictures), in turns as well. What
+is told is the median of the rounds' ratios, lowest and highest in brackets: a machine that slows
+down between rounds slows both.
 """
 
 import argparse
@@ -21,17 +23,17 @@ import torch
 from benchmarks.serving.load import closed_loop, per_second
 from benchmarks.serving.open_loop import open_loop
 from benchmarks.serving.servers import ROOT, Ask, service
-from benchmarks.serving.turns import added_latency
+from benchmarks.serving.turns import added_latency, in_turns
+from models import load_checkpoint
 from service.engine import load_engine
 
 SHIPPED = [ROOT / "models" / "checkpoints" / name for name in ("faces-64", "faces-128")]
 NEW_FACE = Ask("/v1/faces/SEED.png")
 BATCHES = (8, 64)
 CLIENTS = 64
-
-
 DEADLINE = 2.0
 """Seconds in which an answer is good under overload."""
+EAGER_BATCHES = (1, 8)
 
 
 def measure(
@@ -74,6 +76,31 @@ def measure(
     return rows
 
 
+def against_eager(checkpoint: Path, seconds: float) -> dict[str, list[float]]:
+    """How many times as fast as torch eager in fp32, its network not folded, the engine is, by
+    precision and batch."""
+    loaded = load_checkpoint(checkpoint)
+    eager, random = loaded.build(), np.random.default_rng(0)
+    engines = {
+        precision: load_engine(checkpoint, precision=precision, threads=torch.get_num_threads())
+        for precision in ("auto", "fp32")
+    }
+    rows = {}
+    for count in EAGER_BATCHES:
+        z = random.standard_normal((count, loaded.config.latent_dim)).astype(np.float32)
+        y = np.zeros((count, loaded.config.label_dim), np.float32)
+
+        def by_torch(z=z, y=y) -> None:
+            with torch.inference_mode():
+                eager(torch.from_numpy(z), torch.from_numpy(y) if y.size else None)
+
+        calls = [lambda e=e, z=z, y=y: e.generate(z, y) for e in engines.values()]
+        turns = in_turns([by_torch, *calls], seconds)
+        for place, precision in enumerate(engines, 1):
+            rows[f"{precision} {count}"] = [turn[0] / turn[place] for turn in turns]
+    return rows
+
+
 def main() -> None:
     """Measure each checkpoint, print it, and write a JSON where one is wanted."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -81,6 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--overload", action="store_true")
+    parser.add_argument("--eager", action="store_true")
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     report = {}
@@ -88,6 +116,8 @@ def main() -> None:
         rows = report[checkpoint.name] = measure(
             checkpoint.resolve(), options.rounds, options.seconds, overload=options.overload
         )
+        if options.eager:
+            rows |= against_eager(checkpoint, 5 * options.seconds)
         for name, values in rows.items():
             middle, low, high = statistics.median(values), min(values), max(values)
             print(

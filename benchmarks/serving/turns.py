@@ -1,18 +1,31 @@
-"""One client's face and one bare picture in turns: what HTTP, queue and PNG add to a forward.
-
-Milliseconds apart, so that a machine whose pace changes by the second changes both.
-"""
+"""Things in turns, milliseconds apart: a machine whose pace changes by the second changes all."""
 
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from benchmarks.serving.load import first_seed
 from benchmarks.serving.servers import Ask
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+
+
+def in_turns(calls: Sequence[Callable[[], object]], seconds: float) -> list[list[float]]:
+    """Seconds that each call took, a row for each turn; each is made twice, the first one to warm
+    up after the others."""
+    rows = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        row = []
+        for call in calls:
+            call()
+            start = time.perf_counter()
+            call()
+            row.append(time.perf_counter() - start)
+        rows.append(row)
+    return rows
 
 
 def added_latency(url: str, ask: Ask, bare: Callable[[], object], seconds: float) -> list[float]:
