@@ -123,7 +123,12 @@ def create_app(
     app.state.shed = None
     if not (settings.tracing or settings.access_log or link):
         app.state.shed = Shedding(
-            fleet, telemetry, deadline=settings.deadline, clients=clients, limiter=limiter
+            fleet,
+            telemetry,
+            deadline=settings.deadline,
+            max_url_bytes=settings.max_url_bytes,
+            clients=clients,
+            limiter=limiter,
         )
     app.include_router(router)
     app.mount("/static", _Static(directory=WEB), name="static")

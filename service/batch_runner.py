@@ -133,7 +133,7 @@ class BatchRunner:
     def _begin(self, batch: list[Entry]) -> _UnderWay:
         now = time.monotonic()
         under_way = _UnderWay(batch, self._begun(batch), now)
-        for entry in batch:  # counted while it computes
+        for entry in batch:  # counted while an engine that overlaps computes
             self._telemetry.queue_wait.observe(now - entry.queued_at)
         self._batch_size.observe(len(batch))
         self._fill_ratio.observe(len(batch) / self.tile)

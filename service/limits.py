@@ -127,6 +127,15 @@ class RateLimiter:
             headers=headers,
         )
 
+    def has_left_here(self, client: str) -> bool:
+        """Whether `check_here` would grant a picture now."""
+        if self._item is None:
+            return True
+        windows = cast(_Windows, self._local.storage)
+        period = self._item.get_expiry()
+        used = windows.window(self._item.key_for(client), period).used(period)
+        return used < self._item.amount
+
     def check_here(self, client: str, cost: int) -> Mapping[str, str]:
         """`check` without waiting; only where nothing is counted in Redis."""
         try:
@@ -163,7 +172,7 @@ class _Windows(MemoryStorage):
     async def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
-        window = self._window(key, expiry)
+        window = self.window(key, expiry)
         if window.used(expiry) + amount > limit:
             return False
         number = int(self._clock() // expiry)
@@ -171,7 +180,7 @@ class _Windows(MemoryStorage):
         return True
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        window = self._window(key, expiry)
+        window = self.window(key, expiry)
         return (
             window.previous,
             window.previous_seconds,
@@ -179,7 +188,8 @@ class _Windows(MemoryStorage):
             window.current_seconds,
         )
 
-    def _window(self, key: str, expiry: int) -> Window:
+    def window(self, key: str, expiry: int) -> Window:
+        """What is counted for `key` now."""
         now = self._clock()
         number = int(now // expiry)
         last, previous, current = self._counts.get(key, (number, 0, 0))

@@ -161,16 +161,19 @@ class RequestQueue:
         settle(waiting, lambda entry: entry.future.set_exception(refusal()))
 
     def nearly_full(self, patience: float, places: int) -> bool:
-        """Whether `full` is an error now or after so many more."""
+        """Whether there is `no_room` now or after so many more, in a queue that is not closed."""
         waiting = len(self._entries) + places
         return self._closed is None and (
             waiting >= self.capacity or waiting * self._seconds_per_entry > WAITING_SHARE * patience
         )
 
-    def full(self, patience: float, pictures: int = 1, *, coming: int = 0) -> QueueFullError | None:
-        """Why there is no room for a request of so many that may take `patience` seconds.
+    def no_room(
+        self, patience: float, pictures: int = 1, *, coming: int = 0
+    ) -> QueueFullError | None:
+        """Why there is none for a request of so many that may take `patience` seconds, if so.
 
-        `coming`: others that are on their way here, and count as if they waited already.
+        `coming`: others that are on their way here, and count as if they waited already. Whether
+        it is closed is not asked here.
         """
         waiting = len(self._entries) + coming
         # More than fit at once come one after the other, as far as there is room.
@@ -203,9 +206,9 @@ class RequestQueue:
             if isinstance(refusal, DrainingError):
                 self._telemetry.requests_rejected.labels(reason="draining").inc()
             raise refusal
-        if full := self.full(patience, pictures):
-            self._telemetry.requests_rejected.labels(reason=full.reason).inc()
-            raise full
+        if error := self.no_room(patience, pictures):
+            self._telemetry.requests_rejected.labels(reason=error.reason).inc()
+            raise error
 
     def _put(self, entry: Entry) -> None:
         with self._changed:

@@ -4,7 +4,7 @@ Knows addresses. Where more is asked than can be computed, the time that refusin
 from the pictures of who was let in. So it looks at no more than it must, and refuses only new
 pictures of the default model, once those that were let in just before have come to the queue. What
 was answered at this address lately, what a 304 may answer and what is anything but plain goes on to
-the app, which decides as always. Whoever is refused is known and counted first, as there.
+the app, which decides as always, and so does a client without a key or quota.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.addresses import raw_headers
 from service.clients import Clients
-from service.errors import RateLimitedError, UnauthorizedError, VisageError
+from service.errors import QueueFullError, UnauthorizedError
 from service.exchange import ServiceState
 from service.express import FACES, IMAGE, SEEDED
 from service.fleet import Fleet
@@ -42,7 +42,7 @@ _NOT_PLAIN = (b"if-none-match", b"content-length", b"transfer-encoding")
 class Shedding:
     """A `service.wire.Shed`. `deadline`: seconds a picture may take.
 
-    `limiter`: one that counts in this process.
+    `max_url_bytes`: the app refuses longer addresses. `limiter`: one that counts in this process.
     """
 
     def __init__(
@@ -51,14 +51,16 @@ class Shedding:
         telemetry: Telemetry,
         *,
         deadline: float,
+        max_url_bytes: int,
         clients: Clients,
         limiter: RateLimiter | None,
     ) -> None:
         self._fleet = fleet
         self._clients = clients
         self._limiter = limiter
-        self._rejected = Series(telemetry.requests_rejected.labels)
         self._deadline = deadline
+        self._longest = min(LONGEST, max_url_bytes)
+        self._rejected = Series(telemetry.requests_rejected.labels)
         self._answers = Series(telemetry.http_requests.labels)
         self._durations = Series(telemetry.http_request_duration.labels)
         self._coming = 0
@@ -71,25 +73,26 @@ class Shedding:
             return None
         started = time.perf_counter()
         asked = dict(reversed(list(scope["headers"])))
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._longest:
+            return None
         route = _new_picture(scope, asked, served)
         # With `connection` among the server's headers its answer would be the last.
         if route is None or any(name == b"connection" for name, _ in server_headers):
             return None
-        full = served.queue.full(self._deadline, coming=self._coming)
-        if full is None:  # whoever asks for the same shares the picture
+        try:
+            client = self._known(scope)
+        except UnauthorizedError:
+            return None
+        if self._limiter and not self._limiter.has_left_here(client):
+            return None
+        error = served.queue.no_room(self._deadline, coming=self._coming)
+        if error is None:  # whoever asks for the same shares the picture
             if route == SEEDED.path:
                 _state(scope)["seen"].add((scope["path"], scope["query_string"]))
             self._coming += 1
             self._come(TURNS)
             return None
-        error: VisageError = full
-        try:
-            quota = self._admit(scope)
-            self._rejected[full.reason,].inc()
-        except UnauthorizedError:
-            return None
-        except RateLimitedError as limited:  # which has its own headers, and is counted
-            error, quota = limited, {}
+        quota = self._limiter.check_here(client, 1) if self._limiter else {}
         head, body = self._words(error)
         answer = b"%s%s%sx-request-id: %s\r\n\r\n%s" % (
             head,
@@ -98,20 +101,16 @@ class Shedding:
             request_name(asked).encode(),
             body,
         )
+        self._rejected[error.reason,].inc()
         self._answers[route, "GET", str(error.status)].inc()
         self._durations[route,].observe(time.perf_counter() - started)
         return answer
 
-    def _admit(self, scope: HTTPScope) -> Mapping[str, str]:
-        """Know and count the client, as `service.exchange.admit` does: what is left to it.
-
-        Raises UnauthorizedError or RateLimitedError.
-        """
-        if self._limiter is None:
-            if self._clients.keyed:
-                self._clients.identify(cast(Scope, scope))
-            return {}
-        return self._limiter.check_here(self._clients.identify(cast(Scope, scope)), 1)
+    def _known(self, scope: HTTPScope) -> str:
+        """Who asks, where that matters, as in `service.exchange.admit`. UnauthorizedError."""
+        if self._limiter is None and not self._clients.keyed:
+            return ""
+        return self._clients.identify(cast(Scope, scope))
 
     def _come(self, turns: int) -> None:
         """Count somebody who was let in until they stand in the queue."""
@@ -120,7 +119,7 @@ class Shedding:
         else:
             self._coming -= 1
 
-    def _words(self, error: VisageError) -> tuple[bytes, bytes]:
+    def _words(self, error: QueueFullError) -> tuple[bytes, bytes]:
         """Status line with headers, and body; often as they were just before."""
         if self._worded[0] != (what := (str(error), error.headers)):
             response = problem_response(error)
@@ -142,7 +141,7 @@ def _new_picture(scope: HTTPScope, asked: Mapping[bytes, bytes], served: Served)
     path, query = scope["path"], scope["query_string"]
     if any(name in asked for name in _NOT_PLAIN):
         return None
-    if scope["method"] != "GET" or scope["root_path"] or len(path) + len(query) > LONGEST:
+    if scope["method"] != "GET" or scope["root_path"]:
         return None
     if path == IMAGE.path:
         return None if query or len(served.reservoir) else IMAGE.path

@@ -15,9 +15,10 @@ from torch import Tensor
 from models import Attribute, Checkpoint, Generator, load_checkpoint
 from training.errors import ConfigError
 
-LEAST_COSINE = 0.5
-"""Between the weights of two generators that may be averaged. Those of one line, a few hundred
-kimg apart, are at 0.99 and more; those of two lines at 0, and their mean makes mud."""
+LEAST_COSINE = 0.95
+"""Between the weights of two generators that may be averaged. Those of one line, hundreds of kimg
+apart, are at 0.99 and more. Those of two lines are at 0, or below 0.9 where both began at the same
+random weights (a trained generator is at 0.93 to its own), and their mean makes mud."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Averaging:
             "weights_sha256": self.checkpoint.digest,
             "images_seen": provenance.get("images_seen"),
             "share": self.share,
+            "dataset": provenance.get("dataset"),
+            "origin": provenance.get("origin"),
             "averaged_with": provenance.get("averaged_with"),
         }
 

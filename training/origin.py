@@ -105,6 +105,7 @@ class Origin:
             "critic": self.critic is not None,
             "companions": self.companions is not None,
             "origin": provenance.get("origin"),
+            "averaged_with": provenance.get("averaged_with"),
         }
 
     def _widths(self) -> dict[str, int]:

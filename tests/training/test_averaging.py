@@ -1,14 +1,17 @@
 """A run's generator averaged with a checkpoint of its line: the mean, and who may not take part."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
 from training_archives import write_archive
+from typer.testing import CliRunner
 
 from models import Checkpoint, Generator, load_checkpoint
+from training.__main__ import app
 from training.averaging import Averaging
 from training.config import NetworkConfig
 from training.dataset import Dataset
@@ -50,16 +53,18 @@ def test_weights_are_the_mean_by_share_and_card_and_provenance_say_so(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     earlier = exported(write_run(tmp_path / "a", dataset), tmp_path / "earlier", dataset)
-    run = write_run(tmp_path / "b", dataset, drift=0.4)
+    run = write_run(tmp_path / "b", dataset, drift=0.2)
     averaging = Averaging.load(tmp_path / "earlier", 0.25)
     saved = exported(run, tmp_path / "mean", dataset, averaging)
     for key, tensor in saved.state.items():
-        torch.testing.assert_close(tensor, earlier.state[key] + 0.3)
+        torch.testing.assert_close(tensor, earlier.state[key] + 0.15)
     assert saved.provenance["averaged_with"] == {
         "name": "earlier",
         "weights_sha256": earlier.digest,
         "images_seen": 12_000,
         "share": 0.25,
+        "dataset": earlier.provenance["dataset"],
+        "origin": None,
         "averaged_with": None,
     }
     card = (tmp_path / "mean" / "README.md").read_text()
@@ -93,6 +98,25 @@ def test_a_generator_of_another_line_is_refused_and_nothing_written(
     with pytest.raises(ConfigError, match=r"stranger is not of the run's line .* cosine .* 0\.0"):
         exported(run, tmp_path / "mud", dataset, Averaging.load(tmp_path / "stranger"))
     assert not (tmp_path / "mud").exists()
+
+
+def test_as_it_is_typed(tmp_path: Path, dataset: Dataset) -> None:
+    run = write_run(tmp_path / "run", dataset)
+    (run / "config.json").write_text(json.dumps(CONFIG.to_dict()))
+    typed = ["export", run, tmp_path / "c", "--data", dataset.archive, "--precision", "fp32"]
+    exported(run, tmp_path / "earlier", dataset)
+
+    def ask(*more: object) -> None:
+        arguments = [str(argument) for argument in (*typed, *more)]
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    with pytest.raises(ConfigError, match="--average-share is given without --average-with"):
+        ask("--average-share", 0.3)
+    assert not (tmp_path / "c").exists()
+    for share, told in (([], 0.5), (["--average-share", 0.3], 0.3)):
+        ask("--average-with", tmp_path / "earlier", *share)
+        averaged = load_checkpoint(tmp_path / "c").provenance["averaged_with"]
+        assert (averaged["name"], averaged["share"]) == ("earlier", told)
 
 
 def test_another_shape_or_other_labels_are_refused(tmp_path: Path, dataset: Dataset) -> None:

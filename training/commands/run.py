@@ -122,13 +122,16 @@ def export_command(
         typer.Option(help="Checkpoint of the run's line to average the generator with."),
     ] = None,
     average_share: Annotated[
-        float, typer.Option(help="That checkpoint's share in the average, between 0 and 1.")
-    ] = 0.5,
+        float | None, typer.Option(help="That checkpoint's share, between 0 and 1; default: 0.5.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp16 or fp32, of the stored weights.")] = "fp16",
 ) -> None:
     """Write the averaged generator as a checkpoint that the service loads."""
     if precision not in ("fp16", "fp32"):
         raise ConfigError(f"there is no stored precision {precision!r}: choose fp16 or fp32")
+    if average_share is not None and not average_with:
+        raise ConfigError("--average-share is given without --average-with: name the checkpoint")
+    share = 0.5 if average_share is None else average_share
     saved = export(
         run,
         checkpoint,
@@ -139,7 +142,7 @@ def export_command(
         best=best,
         critic=critic,
         reached=reached,
-        averaging=Averaging.load(average_with, average_share) if average_with else None,
+        averaging=Averaging.load(average_with, share) if average_with else None,
         dtype=torch.float16 if precision == "fp16" else torch.float32,
     )
     say(f"{checkpoint}: {saved.name}@{saved.digest[:12]}")
