@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from models.critic import critic_bytes, read_critic
@@ -137,9 +137,7 @@ def save_checkpoint(
     try:
         shutil.rmtree(holder, ignore_errors=True)
         partial.mkdir(parents=True)
-        weights = generator.state_dict()
-        state = {k: v.detach().cpu().to(dtype).contiguous() for k, v in weights.items()}
-        save_file(state, partial / WEIGHTS)
+        save_file(_stored(generator, dtype), partial / WEIGHTS)
         (partial / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
         description.write(partial / CONFIG)
         digests = {"weights_sha256": _sha256(partial / WEIGHTS)}
@@ -164,6 +162,16 @@ def save_checkpoint(
     finally:
         shutil.rmtree(holder, ignore_errors=True)
     return checkpoint
+
+
+def weights_digest(generator: Generator, dtype: torch.dtype = torch.float16) -> str:
+    """The `digest` that a checkpoint of this generator will have."""
+    return hashlib.sha256(save(_stored(generator, dtype))).hexdigest()
+
+
+def _stored(generator: Generator, dtype: torch.dtype) -> dict[str, Tensor]:
+    weights = generator.state_dict()
+    return {k: v.detach().cpu().to(dtype).contiguous() for k, v in weights.items()}
 
 
 def _read_weights(path: Path, config: GeneratorConfig) -> dict[str, Tensor]:

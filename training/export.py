@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import Checkpoint, Discriminator, Generator, save_checkpoint
+from models import Checkpoint, Discriminator, Generator, save_checkpoint, weights_digest
 from training.averaging import Averaging
 from training.card import model_card
 from training.config import TrainConfig
@@ -52,8 +52,9 @@ def export(
     `reached`: at the resolution that it has grown to, without the layers for more. `averaging`:
     with another checkpoint of its line; the critic stays the run's. Raises
     SnapshotError where there is none, where it has not grown to full resolution and `reached` is
-    not set, or where a resolution is fading in; ConfigError for an unreadable evaluation or a
-    checkpoint that it cannot be averaged with, CheckpointError where the folder cannot be written.
+    not set, or where a resolution is fading in; ConfigError for an evaluation that cannot be read
+    or is of other weights, or a checkpoint that it cannot be averaged with; CheckpointError where
+    the folder cannot be written.
     """
     snapshot = best_snapshot(run) if best else load_newest(run)[0]
     if reached:
@@ -74,7 +75,7 @@ def export(
         "hardware": machines_of(run)
         or this_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "torch": torch.__version__,
-        "metrics": _read_evaluation(evaluation),
+        "metrics": evaluation and _read_evaluation(evaluation, weights_digest(generator, dtype)),
         "licence": licence,
     }
     exhibits = [
@@ -149,9 +150,8 @@ def _layers_of(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, T
     return {name: tensor for name, tensor in weights.items() if name in names}
 
 
-def _read_evaluation(path: Path | None) -> Mapping[str, Any] | None:
-    if path is None:
-        return None
+def _read_evaluation(path: Path, digest: str) -> Mapping[str, Any]:
+    """The figures in a file of `evaluate`, of the weights with this `digest` and no others."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -161,6 +161,12 @@ def _read_evaluation(path: Path | None) -> Mapping[str, Any] | None:
         ) from error
     if not isinstance(data, dict):
         raise ConfigError(f"evaluation {path} is not a JSON object")
+    judged = data.get("checkpoint", {}).get("digest", digest)
+    if judged != digest:
+        raise ConfigError(
+            f"evaluation {path} is of weights {judged[:12]}, and these are {digest[:12]}: export "
+            "without it, evaluate what came of that, and export again with what was found"
+        )
     return data
 
 

@@ -18,7 +18,7 @@ from service.latents import latent
 from service.params import Seed
 from training.config import FeatureConfig, NetworkConfig, VarietyConfig
 from training.dataset import Dataset
-from training.errors import SnapshotError
+from training.errors import ConfigError, SnapshotError
 from training.export import averaged_generator, export
 from training.grids import cells, grid
 from training.machines import note_machine, this_machine
@@ -126,6 +126,21 @@ def test_the_card_says_where_figures_are_beside_other_pictures(
     card = (tmp_path / "judged" / "README.md").read_text()
     assert ("beside `old` (digest `0000000000000000`)" in card) == other
     assert ("not the archive it was trained on" in card) == other
+
+
+def test_figures_of_other_weights_do_not_reach_the_card(exported: Path, tmp_path: Path) -> None:
+    dataset, evaluation = Dataset(exported / "noise.zip"), tmp_path / "evaluation.json"
+    written = {"config": CONFIG, "dataset": dataset, "licence": "Free", "evaluation": evaluation}
+    saved = load_checkpoint(exported / "tiny")  # in float32
+    figure = {"name": "told", "generated": 1.5, "real": 1.0, "samples": 9, "better": "lower"}
+    report = {"measures": [figure | {"method": "m"}], "checkpoint": {"digest": saved.digest}}
+    evaluation.write_text(json.dumps(report))
+    folder = tmp_path / "judged"
+    export(exported / "run", folder, dtype=torch.float32, **written)
+    assert "| told | 1.5 |" in (folder / "README.md").read_text()
+    with pytest.raises(ConfigError, match=f"is of weights {saved.digest[:12]}, and these are"):
+        export(exported / "run", tmp_path / "half", dtype=torch.float16, **written)
+    assert not (tmp_path / "half").exists()
 
 
 def test_a_second_export_replaces_the_first_whole(exported: Path) -> None:
