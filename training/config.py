@@ -73,6 +73,8 @@ class TrainConfig:
     """Early on the half-life is at most this share of the images seen; 0: no such limit."""
     average_decay: float = 0.0
     """Share of the average kept at every step instead, whatever the batch; 0: by half-life."""
+    average_restart_kimg: float = 0.0
+    """Every this many kimg the generator goes on from its average; 0: never."""
     precision: str = "auto"
     """`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it natively."""
     record_steps: bool = True
@@ -105,7 +107,7 @@ class TrainConfig:
         check_bounds(self, 0, "average_half_life_kimg", above=True)
         check_bounds(self, 0, "snapshot_kimg", "sample_kimg", above=True)
         check_bounds(self, 0, "metrics_kimg", "log_kimg", above=True)
-        check_bounds(self, 0, "holdout", "average_ramp", "seed")
+        check_bounds(self, 0, "holdout", "average_ramp", "average_restart_kimg", "seed")
         check_bounds(self, 16, "metrics_samples")
         check(
             0 <= self.average_decay < 1,

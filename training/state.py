@@ -151,6 +151,15 @@ class TrainingState:
         means: list[Tensor] = list(self.average.parameters())
         torch._foreach_lerp_(means, list(self.generator.parameters()), 1 - decay)
 
+    @torch.no_grad()
+    def restart_from_average(self) -> None:
+        """generator ← average: back from where single steps have carried it.
+
+        Source: Chavdarova et al., "Taming GANs with Lookahead-Minmax" (arXiv 2006.14567).
+        """
+        weights: list[Tensor] = list(self.generator.parameters())
+        torch._foreach_copy_(weights, list(self.average.parameters()))
+
 
 def _adam(parameters: Iterable[Any], rate: float, device: torch.device) -> torch.optim.Adam:
     # A recorded step reads the rate from where it stood when it was recorded.

@@ -139,6 +139,10 @@ def train(
             state.images_seen += phase.batch_size
             state.step += 1
             window.add(scalars)
+            if config.average_restart_kimg and _due(
+                config.average_restart_kimg, before, state.images_seen
+            ):
+                state.restart_from_average()
             if config.schedule.reset_adam and fade_ends(before, state.images_seen, config):
                 state.reset_adam()
 

@@ -108,6 +108,7 @@ def test_a_resolution_that_is_no_power_of_two_is_refused(resolution: int) -> Non
         (lambda: AugmentConfig(probability=1.5), "augment.probability"),
         (lambda: AugmentConfig(interval=0), "augment.interval"),
         (lambda: dataclasses.replace(CONFIG, average_decay=1), "average_decay"),
+        (lambda: dataclasses.replace(CONFIG, average_restart_kimg=-1), "average_restart_kimg"),
         (lambda: dataclasses.replace(CONFIG, metrics_samples=1), "metrics_samples"),
         (
             lambda: dataclasses.replace(

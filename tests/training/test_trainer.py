@@ -96,6 +96,7 @@ RECIPES = {
         "holdout": 4,
     },
     "minimax": {
+        "average_restart_kimg": 0.15,
         "loss": LossConfig(kind="minimax"),
         "conditioning": ConditioningConfig(draw="balanced"),
     },
@@ -115,6 +116,17 @@ def test_every_recipe_trains_and_goes_on_to_the_same_bits(
     whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+
+
+@pytest.mark.parametrize("every", [0.0, 0.1])
+def test_the_generator_goes_on_from_its_average_where_that_is_wanted(
+    tmp_path: Path, dataset: Dataset, every: float
+) -> None:
+    config = dataclasses.replace(shortened(0.2), average_restart_kimg=every)
+    go(config, dataset, tmp_path / "run")
+    ended = load_newest(tmp_path / "run")[0].tensors
+    same = [torch.equal(w, ended["generator"][name]) for name, w in ended["average"].items()]
+    assert all(same) == bool(every)
 
 
 def test_a_snapshot_from_before_there_was_augmentation_or_a_window_is_resumed(
