@@ -60,6 +60,12 @@ def both_ready(server: RunningServer) -> RunningServer:
     return server
 
 
+def alone(server: RunningServer) -> None:
+    """Once the test's own connection is the only one, and both processes have said so."""
+    eventually(lambda: metric(server, "connections") == 1)
+    time.sleep(0.3)
+
+
 def events(server: RunningServer, event: str) -> list[dict]:
     return [line for line in server.events() if line["event"] == event]
 
@@ -77,7 +83,7 @@ def one_held(server: RunningServer):
 
 async def answers_of_both(server: RunningServer, target: str) -> list[bytes]:
     """Asked over several connections, of which each process has some."""
-    await asyncio.sleep(0.3)  # both have said which of the ones before are closed
+    alone(server)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected(server.url)) for _ in range(6)]
         return [(await client.ask(target)).body for client in clients]
@@ -113,7 +119,7 @@ async def test_metrics_are_those_of_both(server):
 
 async def test_connections_are_shared_out_evenly(server):
     """Sixteen clients that come at once and stay: eight for each, the one of the tests beside."""
-    await asyncio.sleep(0.3)
+    alone(server)
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected(server.url)) for _ in range(16)]
         await asyncio.gather(*(client.ask("/healthz") for client in clients))
