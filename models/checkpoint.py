@@ -46,6 +46,13 @@ class Checkpoint:
     digest: str
     """sha256 of `model.safetensors`, hex."""
 
+    def lineage(self) -> dict[str, Any]:
+        """Which weights these are and what they came from, for what comes of them."""
+        known = {
+            key: self.provenance.get(key) for key in ("images_seen", "origin", "averaged_with")
+        }
+        return {"name": self.name, "weights_sha256": self.digest, **known}
+
     def build(self) -> Generator:
         """A generator with these weights, in evaluation mode."""
         generator = Generator(self.config)

@@ -63,16 +63,8 @@ class Averaging:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about what it was averaged with."""
-        provenance = self.checkpoint.provenance
-        return {
-            "name": self.checkpoint.name,
-            "weights_sha256": self.checkpoint.digest,
-            "images_seen": provenance.get("images_seen"),
-            "share": self.share,
-            "dataset": provenance.get("dataset"),
-            "origin": provenance.get("origin"),
-            "averaged_with": provenance.get("averaged_with"),
-        }
+        dataset = self.checkpoint.provenance.get("dataset")
+        return {**self.checkpoint.lineage(), "share": self.share, "dataset": dataset}
 
 
 def _named(attributes: Sequence[Attribute]) -> list[tuple[str, Sequence[str]]]:

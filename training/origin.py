@@ -97,15 +97,10 @@ class Origin:
 
     def facts(self) -> dict[str, Any]:
         """What a run and what is exported from it say about where they began."""
-        provenance = self.checkpoint.provenance
         return {
-            "name": self.checkpoint.name,
-            "weights_sha256": self.checkpoint.digest,
-            "images_seen": provenance.get("images_seen"),
+            **self.checkpoint.lineage(),
             "critic": self.critic is not None,
             "companions": self.companions is not None,
-            "origin": provenance.get("origin"),
-            "averaged_with": provenance.get("averaged_with"),
         }
 
     def _widths(self) -> dict[str, int]:

@@ -3,123 +3,16 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import pytest
-from fakes import FakeEngine, Gate, face_spec
+from fakes import FakeEngine
+from flooding import FACE, Answer, Flooded, flooded, wire
 from serving import eventually
 
 from service.addresses import Seen
 from service.app import create_app
-from service.server import DrainingServer
 from service.settings import Settings
-
-FACE = "/v1/faces/{}.png"
-
-
-class Flooded:
-    """A server whose queue has one place; `flood` takes it."""
-
-    def __init__(self, gate: Gate, server: DrainingServer, port: int) -> None:
-        self.gate, self.server, self.port = gate, server, port
-        self.shed: list[bool] = []
-
-    async def ask(self, path: str, *, method: str = "GET", **headers: str) -> "Answer":
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(wire(path, method=method, **headers))
-            return await Answer.read(reader, method)
-        finally:
-            writer.close()
-
-    def sample(self, name: str, **labels: str) -> float:
-        registry = self.server.fleet._telemetry.registry
-        return registry.get_sample_value(name, labels) or 0.0
-
-    def rejected(self, reason: str) -> float:
-        return self.sample("visage_requests_rejected_total", reason=reason)
-
-    async def flood(self, **headers: str) -> list[asyncio.Task]:
-        """Seeds 1, 2, … until the engine has as many as it takes, and the queue has one."""
-        self.gate.shut()
-        asked = [asyncio.create_task(self.ask(FACE.format(1), **headers))]
-        await eventually(self.gate.arrived.is_set)
-        queue = self.server.fleet.default_served.queue
-        while not len(queue):
-            seed = len(asked) + 1
-            asked.append(asyncio.create_task(self.ask(FACE.format(seed), **headers)))
-            await eventually(lambda: bool(len(queue)))
-            await asyncio.sleep(0.05)
-        self.shed.clear()
-        return asked
-
-
-class Answer:
-    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    def __getitem__(self, name: str) -> str:
-        return dict(self.headers)[name]
-
-    @classmethod
-    async def read(cls, reader: asyncio.StreamReader, method: str = "GET") -> "Answer":
-        async with asyncio.timeout(20):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = [tuple(line.split(": ", 1)) for line in head[1:]]
-            length = int(dict(headers).get("content-length", 0))
-            body = b"" if method == "HEAD" else await reader.readexactly(length)
-        return cls(int(head[0].split()[1]), headers, body)
-
-
-def wire(path: str, *, method: str = "GET", **headers: str) -> bytes:
-    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
-    return f"{method} {path} HTTP/1.1\r\nHost: a\r\n{''.join(lines)}\r\n".encode()
-
-
-class Reopened(Gate):
-    """Open at first, and whenever it is not shut."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open()
-
-    def shut(self) -> None:
-        self.arrived.clear()
-        self._open.clear()
-
-
-@asynccontextmanager
-async def flooded(**settings: object) -> AsyncIterator[Flooded]:
-    gate = Reopened()
-
-    def load(folder):
-        calm = folder.name != "fake-16"
-        spec = face_spec(name=folder.name, digest=("b" if calm else "a") * 64)
-        return FakeEngine(spec, tile=1) if calm else FakeEngine(spec, tile=1, before_batch=gate)
-
-    fields = {"drain_grace": 5, "reservoir": 0, "checkpoints": "fake-16", "queue_capacity": 1}
-    settings = Settings(**fields | settings)
-    app = create_app(settings, load)
-    shed, heard = app.state.shed, []
-
-    def listening(scope, headers):
-        answer = shed(scope, headers)
-        heard.append(answer is not None)
-        return answer
-
-    app.state.shed = listening
-    server = DrainingServer(app, settings)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        task = asyncio.create_task(server.serve([listener]))
-        rig = Flooded(gate, server, listener.getsockname()[1])
-        rig.shed = heard
-        await eventually(lambda: server.started and server.fleet.ready)
-        try:
-            yield rig
-        finally:
-            gate.open()
-            server.should_exit = True
-            await task
 
 
 @pytest.fixture
@@ -302,105 +195,12 @@ async def test_an_upgrade_is_refused_like_anything_else_and_its_connection_known
     await eventually(lambda: server.sample("visage_connections") == 0)
 
 
-async def test_strangers_are_told_so_before_anything():
-    keys = {"api_keys": "alpha", "api_key_required": True}
-    async with flooded(**keys) as server:
-        ours = {"X_Api_Key": "alpha"}
-        await server.flood(**ours)
-        for strange in ({}, {"X_Api_Key": "beta"}):
-            assert (await server.ask(FACE.format(9), **strange)).status == 401
-        assert (await server.ask(FACE.format(9), **ours)).status == 503
-        assert server.shed == [False, False, True]
-
-
-async def test_who_is_refused_is_counted_once_and_told_what_is_left():
-    async with flooded(rate_limit="9/day") as server:
-        waiting = await server.flood()
-        left = 9 - len(waiting)
-        past = await server.ask(FACE.format(50), X_Request_Id="a")
-        through = await server.ask(FACE.format(50), If_None_Match='"none"', X_Request_Id="a")
-        assert server.shed == [True, False]
-        for answer, remaining in ((past, left - 1), (through, left - 2)):
-            assert answer.status == 503
-            assert answer["ratelimit"].startswith(f'"pictures";r={remaining};')
-        assert sorted(name for name, _ in past.headers) == sorted(n for n, _ in through.headers)
-        assert past["ratelimit-policy"] == through["ratelimit-policy"]
-        assert past["retry-after"] == through["retry-after"]
-        assert past.body == through.body
-
-
 async def test_an_address_that_is_too_long_is_told_so():
     async with flooded(max_url_bytes=256) as server:
         await server.flood()
         assert (await server.ask(FACE.format("%C3%A9" * 60))).status == 414
         assert (await server.ask(FACE.format("%C3%A9" * 30))).status == 503
         assert server.shed == [False, True]
-
-
-async def test_whose_quota_is_used_up_is_told_that_and_not_that_there_is_no_room():
-    async with flooded(rate_limit="4/day") as server:
-        waiting = await server.flood()
-        for _ in range(4 - len(waiting)):
-            assert (await server.ask(FACE.format(50))).status == 503
-        server.shed.clear()
-        full = server.rejected("queue_full")
-        assert (await server.ask(FACE.format(50))).status == 429
-        assert server.shed == [False]
-        assert server.rejected("queue_full") == full
-        assert server.rejected("rate_limit") == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "one", "other"),
-    [
-        ({"api_keys": "alpha,beta"}, {"X_Api_Key": "alpha"}, {"X_Api_Key": "beta"}),
-        (
-            {"trusted_proxies": "127.0.0.1/32"},
-            {"X_Forwarded_For": "203.0.113.1"},
-            {"X_Forwarded_For": "203.0.113.2"},
-        ),
-    ],
-)
-async def test_a_refusal_is_at_the_cost_of_who_asked(settings, one, other):
-    async with flooded(rate_limit="9/day", **settings) as server:
-        await server.flood()
-        for left in (8, 7, 6):
-            assert (await server.ask(FACE.format(50), **one))["ratelimit"][13] == str(left)
-        assert (await server.ask(FACE.format(50), **other))["ratelimit"][13] == "8"
-        assert server.shed == [True] * 4
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"api_keys": "alpha", "api_key_required": True}, 401),
-        ({"api_keys": "alpha", "rate_limit": "2/day"}, 429),
-    ],
-)
-async def test_whom_the_app_turns_away_takes_nobody_s_place(settings, told):
-    async with flooded(queue_capacity=8, **settings) as server:
-        ours = {"X_Api_Key": "alpha"}
-        if told == 429:
-            for seed in (90, 91):
-                assert (await server.ask(FACE.format(seed))).status == 200
-        server.gate.shut()
-        first = asyncio.create_task(server.ask(FACE.format(1), **ours))
-        await eventually(server.gate.arrived.is_set)
-        server.shed.clear()
-        crowd = [asyncio.create_task(server.ask(FACE.format(n))) for n in range(100, 160)]
-        await eventually(lambda: len(server.shed) > 8)
-        last = asyncio.create_task(server.ask(FACE.format(2), **ours))
-        assert {(await task).status for task in crowd} == {told}
-        server.gate.open()
-        assert [(await task).status for task in (first, last)] == [200, 200]
-        assert (FACE.format(100), b"") not in server.server.lifespan.state["seen"]
-
-
-async def test_a_choice_is_left_to_the_app_which_knows_what_it_costs():
-    async with flooded(rate_limit="9/day") as server:
-        await server.flood()
-        assert (await server.ask(FACE.format(50) + "?best_of=2")).status == 422  # without a critic
-        assert server.shed == [False]
 
 
 @pytest.mark.parametrize(
