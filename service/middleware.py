@@ -83,9 +83,10 @@ class EdgeMiddleware:
         scope[REQUEST_ID] = request_id = request_name(asked)
         method = scope["method"]
         preflight = method == "OPTIONS" and b"access-control-request-method" in asked
+        inner = scope
         if method == "HEAD":
-            scope["method"] = "GET"
-            scope[HEAD_FLAG] = True
+            # A copy: the server reads in its own whether bytes may follow the headers.
+            inner = {**scope, "method": "GET", HEAD_FLAG: True}
         started = False
 
         async def edge_send(message: Message) -> None:
@@ -96,9 +97,9 @@ class EdgeMiddleware:
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
                     *_EVERY_ANSWER,
-                    *scope.get(POLICY, _NO_DOCUMENT),
+                    *inner.get(POLICY, _NO_DOCUMENT),
                 ]
-                if wanted := scope.get(HEADERS):
+                if wanted := inner.get(HEADERS):
                     present = {name.lower() for name, _ in answer}
                     raw = ((n.lower().encode(), v.encode()) for n, v in wanted.items())
                     answer += [header for header in raw if header[0] not in present]
@@ -116,7 +117,7 @@ class EdgeMiddleware:
             if preflight:
                 await _answer_preflight(scope, receive, edge_send)
             else:
-                await self._app(scope, receive, edge_send)
+                await self._app(inner, receive, edge_send)
         except Exception as failure:
             if started and isinstance(failure.__cause__, VisageError):
                 # Returning breaks the answer off: its transfer does not end well.
@@ -129,6 +130,8 @@ class EdgeMiddleware:
             await problem_response(error)(scope, receive, edge_send)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
+            if "route" in inner:  # by which who is outside counts
+                scope["route"] = inner["route"]
 
 
 async def _answer_preflight(scope: Scope, receive: Receive, send: Send) -> None:
