@@ -18,7 +18,7 @@ from service.latents import latent
 from service.pacing import Work, in_order, insisting
 from service.params import Seed
 from service.pipeline import Face, Picture, Pipeline
-from service.request_queue import Inferred
+from service.request_queue import Inferred, uncounted
 from service.served import Served
 
 TRIES = 2000
@@ -115,7 +115,12 @@ async def _choose(
             z_Z = latent(face.seed, face.spec.latent_dim)
             return lambda: pipeline.image(served, z_Z, y_L, deadline=deadline)
 
-        works = insisting([work(f) for f in faces], on=QueueFullError, seconds=pipeline.deadline)
+        works = insisting(
+            [work(f) for f in faces],
+            on=QueueFullError,
+            seconds=pipeline.deadline,
+            quietly=uncounted,
+        )
         # All stand in the queue at once, unless they are more than a great request may have there.
         pictures = in_order(works, at_once=max(2 * served.tile, 1))
         async with aclosing(pictures):

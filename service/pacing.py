@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -41,22 +42,27 @@ async def in_order(works: Iterable[Work[T]], *, at_once: int) -> AsyncGenerator[
         await asyncio.gather(*begun, return_exceptions=True)
 
 
-def insisting(works: Sequence[Work[T]], *, on: type[Exception], seconds: float) -> list[Work[T]]:
+def insisting(
+    works: Sequence[Work[T]],
+    *,
+    on: type[Exception],
+    seconds: float,
+    quietly: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[Work[T]]:
     """`works`, all but the first of which try again where they raise `on`, for so many seconds.
 
-    The first decides whether the whole is let in; the others belong to what was.
+    The first decides whether the whole is let in; the others belong to what was. `quietly`: entered
+    for each try after which there is another one, so that only what is raised in the end is told.
     """
 
     def insistent(work: Work[T]) -> Work[T]:
         async def trying() -> T:
             give_up = time.monotonic() + seconds
-            while True:
-                try:
+            while time.monotonic() < give_up:
+                with suppress(on), quietly():
                     return await work()
-                except on:
-                    if time.monotonic() >= give_up:
-                        raise
                 await asyncio.sleep(PAUSE)
+            return await work()
 
         return trying
 

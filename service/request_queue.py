@@ -10,8 +10,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,22 @@ batch under way, for encoding, and for an engine that grows slower than it was l
 
 PACE_MEMORY = 0.8
 """Weight of the past in the average seconds per picture."""
+
+
+_uncounted = ContextVar("uncounted", default=False)
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Within it a queue without room refuses as ever, but nobody hears of it: it does not count.
+
+    For who asks again until there is room, and would count as refused at each try.
+    """
+    token = _uncounted.set(True)
+    try:
+        yield
+    finally:
+        _uncounted.reset(token)
 
 
 def pace_after(before: float, seconds: float) -> float:
@@ -207,7 +224,8 @@ class RequestQueue:
                 self._telemetry.requests_rejected.labels(reason="draining").inc()
             raise refusal
         if error := self.no_room(patience, pictures):
-            self._telemetry.requests_rejected.labels(reason=error.reason).inc()
+            if not _uncounted.get():
+                self._telemetry.requests_rejected.labels(reason=error.reason).inc()
             raise error
 
     def _put(self, entry: Entry) -> None:

@@ -30,6 +30,7 @@ from service.pacing import Work, in_order, insisting
 from service.params import FORMATS, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import MAX_CLAIM, Claims
+from service.request_queue import uncounted
 from service.served import Served
 from service.sheet import Sheet, sheet_pixels
 
@@ -154,7 +155,7 @@ def _check_sheet(count: int, side: int) -> None:
 def _paced(request: Request, served: Served, works: Sequence[Work[T]]) -> AsyncGenerator[T, None]:
     """Two tiles at a time. A full queue refuses the first; the others then wait for room."""
     patience = state_of(request)["settings"].deadline
-    works = insisting(works, on=QueueFullError, seconds=patience)
+    works = insisting(works, on=QueueFullError, seconds=patience, quietly=uncounted)
     return in_order(works, at_once=TILES_AT_ONCE * served.tile)
 
 

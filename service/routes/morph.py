@@ -43,6 +43,7 @@ from service.pacing import Work, in_order, insisting
 from service.params import MAX_SEED_LENGTH, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import Claims
+from service.request_queue import uncounted
 from service.served import Served
 
 TILES_AT_ONCE = 2
@@ -206,6 +207,7 @@ async def _film(
         [frame(share) for share in way],
         on=QueueFullError,
         seconds=state_of(request)["settings"].deadline,
+        quietly=uncounted,
     )
     frames = in_order(works, at_once=TILES_AT_ONCE * served.tile)
     async with aclosing(frames):

@@ -261,6 +261,12 @@ async def test_what_has_no_room_is_refused_before_any_work():
         assert (await client.get("/image?best_of=8")).status_code == 200  # in turn
 
 
+async def test_waiting_for_room_in_turn_is_no_refusal():
+    async with serve(judged_engine, queue_capacity=1, max_best_of=8) as client:
+        assert (await client.get("/v1/faces/7.png?best_of=8")).status_code == 200
+        assert sample_of(client)("visage_requests_rejected_total", reason="queue_full") == 0
+
+
 async def test_models_say_whether_they_have_a_critic(judged, client):
     assert (await judged.get("/v1/models/fake-16")).json()["critic"] is True
     assert (await client.get("/v1/models/fake-16")).json()["critic"] is False

@@ -55,6 +55,8 @@ async def test_a_full_queue_refuses_the_whole_request_with_a_status():
             answer = await ask(client, count=3, layout=layout)
             problem(answer, 503, "queue-full")
             assert "Retry-After" in answer.headers
+        # The one picture that decided it; those behind it would have asked again.
+        assert sample_of(client)("visage_requests_rejected_total", reason="queue_full") == 2
         gate.open()
         await running
         await waiting
@@ -64,6 +66,7 @@ async def test_a_full_queue_refuses_the_whole_request_with_a_status():
 async def test_once_let_in_it_waits_for_room(layout):
     async with serve(lambda: FakeEngine(tile=4), queue_capacity=1) as client:
         assert (await ask(client, count=12, layout=layout)).status_code == 200
+        assert sample_of(client)("visage_requests_rejected_total", reason="queue_full") == 0
 
 
 async def test_a_draining_server_refuses_and_says_so(client):

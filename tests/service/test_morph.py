@@ -185,6 +185,7 @@ async def test_the_distinct_pictures_count_against_the_quota():
 async def test_once_let_in_it_waits_for_room_in_the_queue():
     async with serve(lambda: FakeEngine(tile=4), queue_capacity=1) as client:
         assert (await client.get("/v1/morph?from=1&to=2&frames=20")).status_code == 200
+        assert sample_of(client)("visage_requests_rejected_total", reason="queue_full") == 0
 
 
 async def test_a_client_that_leaves_stops_the_rest():

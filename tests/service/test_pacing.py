@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import contextmanager
 
 import pytest
 from serving import eventually
@@ -121,3 +122,30 @@ async def test_it_gives_up_in_the_end():
     _, second = insisting([full, full], on=BlockingIOError, seconds=0)
     with pytest.raises(BlockingIOError):
         await second()
+
+
+async def test_only_the_last_try_is_not_quiet():
+    quiet: list[bool] = []
+    within = False
+
+    @contextmanager
+    def quietly():
+        nonlocal within
+        within = True
+        try:
+            yield
+        finally:
+            within = False
+
+    async def full():
+        quiet.append(within)
+        raise BlockingIOError("full")
+
+    first, second = insisting([full, full], on=BlockingIOError, seconds=0.05, quietly=quietly)
+    for work in (first, second):
+        with pytest.raises(BlockingIOError):
+            await work()
+    assert quiet[0] is False  # the first one's only try
+    assert quiet[1:-1]
+    assert all(quiet[1:-1])
+    assert quiet[-1] is False

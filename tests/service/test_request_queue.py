@@ -7,7 +7,7 @@ import pytest
 from serving import eventually
 
 from service.errors import DeadlineError, DrainingError, QueueFullError
-from service.request_queue import Inferred, RequestQueue, settle
+from service.request_queue import Inferred, RequestQueue, settle, uncounted
 from service.telemetry import Telemetry
 
 Z = np.zeros(2, np.float32)
@@ -54,6 +54,19 @@ async def test_a_full_queue_refuses_at_once(queue, telemetry):
     with pytest.raises(QueueFullError, match="3 requests"):
         await queue.submit(Z, Z, deadline=time.monotonic() + 30)
     value = telemetry.registry.get_sample_value
+    assert value("visage_requests_rejected_total", {"reason": "queue_full"}) == 1
+    for task in tasks:
+        task.cancel()
+
+
+async def test_who_asks_again_is_refused_without_being_counted(queue, telemetry):
+    tasks = await waiting(queue, 3)
+    with uncounted(), pytest.raises(QueueFullError):
+        await queue.submit(Z, Z, deadline=time.monotonic() + 30)
+    value = telemetry.registry.get_sample_value
+    assert value("visage_requests_rejected_total", {"reason": "queue_full"}) == 0
+    with pytest.raises(QueueFullError):
+        await queue.submit(Z, Z, deadline=time.monotonic() + 30)
     assert value("visage_requests_rejected_total", {"reason": "queue_full"}) == 1
     for task in tasks:
         task.cancel()
