@@ -9,7 +9,6 @@ import logging
 import math
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,8 @@ from service.settings import Settings
 
 LAST_WORDS = 0.5
 """Seconds for requests that are on their way on open connections when the server stops."""
+LAST_ANSWERS = 1
+"""Seconds for answers that are ready when the grace period is over."""
 
 SWITCH_INTERVAL = 0.0005
 """Seconds that one thread's Python may keep the others waiting: the engine's is due again after
@@ -63,13 +64,12 @@ class DrainingServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,  # service/clients.py decides whom to trust
                 timeout_keep_alive=2 * math.ceil(settings.keep_alive),  # connections.py is first
-                timeout_graceful_shutdown=max(1, round(settings.drain_grace)),
             )
         )
         self.fleet: Fleet = app.state.fleet
         self.signalled = False
         self._grace = settings.drain_grace
-        self._drain_until: float | None = None
+        self._draining = False
         self._settled: list[ModelSpec] = []
 
     def handle_exit(self, *_: object) -> None:
@@ -80,16 +80,15 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second."""
-        if self.signalled and self._drain_until is None:
+        if self.signalled and not self._draining:
             log.info("draining", grace=self._grace)
-            self._drain_until = time.monotonic() + self._grace
+            self._draining = True
             self.fleet.drain()
             self.part_with_clients()
         self._tidy()
         self.should_exit |= self.fleet.start_failure is not None
-        if self._drain_until is not None:
-            overdue = time.monotonic() >= self._drain_until
-            self.should_exit |= overdue or self.fleet.join(0)
+        if self._draining:
+            self.should_exit |= not self.fleet.grace_left or self.fleet.join(0)
         return await super().on_tick(counter)
 
     def _tidy(self) -> None:
@@ -118,6 +117,8 @@ class DrainingServer(uvicorn.Server):
             if not self.server_state.connections or self.force_exit:
                 break
             await asyncio.sleep(0.01)
+        # The grace period is one for all of it: what is computed, and who is slow to read it.
+        self.config.timeout_graceful_shutdown = max(LAST_ANSWERS, math.ceil(self.fleet.grace_left))
         await super().shutdown(sockets)
 
     async def close_door(self, sockets: Sequence[socket.socket]) -> None:

@@ -18,8 +18,10 @@ FACE = "/v1/faces/{}.png"
 class Flooded:
     """A server whose queue has one place; `flood` takes it."""
 
-    def __init__(self, gate: Gate, server: DrainingServer, port: int) -> None:
-        self.gate, self.server, self.port = gate, server, port
+    def __init__(
+        self, gate: Gate, server: DrainingServer, port: int, task: "asyncio.Task[None]"
+    ) -> None:
+        self.gate, self.server, self.port, self.task = gate, server, port, task
         self.shed: list[bool] = []
 
     async def ask(self, path: str, *, method: str = "GET", **headers: str) -> "Answer":
@@ -109,7 +111,7 @@ async def flooded(**settings: object) -> AsyncIterator[Flooded]:
     server = DrainingServer(app, settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve([listener]))
-        rig = Flooded(gate, server, listener.getsockname()[1])
+        rig = Flooded(gate, server, listener.getsockname()[1], task)
         rig.shed = heard
         await eventually(lambda: server.started and server.fleet.ready)
         try:
