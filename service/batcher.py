@@ -9,6 +9,7 @@ is at a batch for far too long cannot be stopped; it can be noticed.
 import math
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from enum import Enum
 
@@ -75,6 +76,7 @@ class Batcher:
         """Of its pictures, where the checkpoint has a critic; known once it is loaded."""
         self._stalled_after = stalled_after
         self._runner: BatchRunner | None = None
+        self._last_tile = 0
         self._weights_bytes = 0
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -89,7 +91,8 @@ class Batcher:
     @property
     def tile(self) -> int:
         """The engine's tile; 0 before it is loaded."""
-        return self._runner.tile if self._runner is not None else 0
+        runner = self._runner
+        return self._last_tile if runner is None else runner.tile
 
     @property
     def weights_bytes(self) -> int:
@@ -131,8 +134,9 @@ class Batcher:
 
     def spec(self) -> ModelSpec:
         """The loaded model, while it can be served: NotReadyError or DrainingError otherwise."""
-        if self.ready and self._runner is not None:
-            return self._runner.spec
+        runner = self._runner
+        if self.ready and runner is not None:
+            return runner.spec
         raise self.refusal()
 
     def refusal(self) -> VisageError:
@@ -153,29 +157,22 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            runner = self._prepare()
+            self._prepare()
         except BaseException as error:
             # Whoever gave us `load_engine` says this out loud; here it is what readiness says.
             log.debug("the engine did not load", exc_info=error)
             self._give_up(error)
             return
         try:
-            failures = 0
-            while (batch := self._next_batch(runner.tile)) != []:
-                served = runner.fill() if batch is None else runner.serve(batch)
-                failures = 0 if served else failures + 1
-                if failures == FAILURES_BEFORE_DEATH:
-                    if not runner.still_works():
-                        raise RuntimeError(f"{failures} batches in a row failed")
-                    failures = 0
-            self._weights_bytes = 0
+            self._work()
+            self._let_go()
             self._advance(State.STOPPED)
         except BaseException as error:
             # Nothing may end this thread in silence: who waits would wait for ever.
             log.error("engine died", error=str(error), exc_info=error)
             self._give_up(error)
 
-    def _prepare(self) -> BatchRunner:
+    def _prepare(self) -> None:
         started = time.perf_counter()
         engine = self._load_engine()
         loaded = time.perf_counter()
@@ -202,7 +199,19 @@ class Batcher:
         )
         self._advance(State.READY)
         self._settled.set()
-        return runner
+
+    def _work(self) -> None:
+        """One batch after another, until the queue is closed and empty."""
+        runner = self._runner
+        assert runner is not None, "it is prepared first"
+        failures = 0
+        while (batch := self._next_batch(runner.tile)) != []:
+            served = runner.fill() if batch is None else runner.serve(batch)
+            failures = 0 if served else failures + 1
+            if failures == FAILURES_BEFORE_DEATH:
+                if not runner.still_works():
+                    raise RuntimeError(f"{failures} batches in a row failed")
+                failures = 0
 
     def _next_batch(self, tile: int) -> list[Entry] | None:
         """What waits; None where the reservoir's turn has come; empty at the very end."""
@@ -225,4 +234,23 @@ class Batcher:
             self._failure = error
             self._state = State.FAILED
         self._queue.abandon(self.refusal)
+        _forget_locals(error)
+        self._let_go()
         self._settled.set()
+
+    def _let_go(self) -> None:
+        """Of engine, critic and faces: who has this batcher may keep it until the next reload."""
+        self._last_tile, self._runner = self.tile, None
+        judge, self.judge = self.judge, None
+        if judge is not None:
+            judge.close()
+        self._weights_bytes = 0
+        self._reservoir.clear()
+
+
+def _forget_locals(error: BaseException) -> None:
+    """Of the calls it came through, which hold the engine and what it was computing."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__

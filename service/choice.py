@@ -106,7 +106,8 @@ async def _choose(
 ) -> tuple[int, NDArray[np.uint8]]:
     """Which of the faces the critic likes most, the first of equals, and its image_HWC."""
     judge = served.judge
-    assert judge is not None, "nobody may ask where the model's spec names no critic"
+    if judge is None:  # nobody asks where the spec names no critic: the model has stopped meanwhile
+        raise served.batcher.refusal()
     with judge.room(len(faces), pipeline.deadline):
         deadline = time.monotonic() + pipeline.deadline
         y_L = faces[0].spec.space.encode(faces[0].labels)

@@ -110,7 +110,7 @@ class Reservoir:
                     store.append(FreshFace(face.seed, face.labels, image_HWC))
 
     def clear(self) -> None:
-        """Forget every face: the engine would now make other bytes of them."""
+        """Forget every face: the engine would now make other bytes of them, or is gone."""
         with self._lock:
             for store in self._stores.values():
                 store.clear()

@@ -59,5 +59,5 @@ class Served:
     def end(self) -> None:
         """Accept nothing more, finish what waits."""
         self.batcher.drain()
-        if self.judge is not None:
-            self.judge.close()
+        if (judge := self.judge) is not None:  # else its thread has ended, or never began
+            judge.close()

@@ -1,11 +1,14 @@
 import asyncio
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 from batching import Rig, gathered
 from fakes import FakeEngine, Gate, face_spec
 from serving import eventually
+from structlog.testing import capture_logs
 
 from service.batcher import FAILURES_BEFORE_DEATH, State
 from service.errors import DrainingError, EngineOutOfMemoryError, InferenceError, NotReadyError
@@ -195,6 +198,34 @@ async def test_an_engine_that_does_not_load_is_named():
         rig.batcher.spec()
 
 
+async def test_an_engine_that_fails_to_warm_up_is_let_go():
+    engines = []
+
+    class Broken(FakeEngine):
+        def __init__(self):
+            super().__init__()
+            engines.append(weakref.ref(self))
+
+        def warm_up(self):
+            try:
+                self.halve(0)
+            except ZeroDivisionError as error:
+                raise RuntimeError("no such device") from error
+
+        def halve(self, by):
+            return self.tile / by
+
+    rig = Rig(Broken)
+    with capture_logs():  # printing a traceback's locals would keep them
+        rig.batcher.start()
+        await eventually(lambda: rig.batcher.state is State.FAILED)
+    with pytest.raises(NotReadyError, match="no such device"):
+        rig.batcher.spec()
+    assert await asyncio.to_thread(rig.batcher.join, 20)
+    gc.collect()
+    assert [engine() for engine in engines] == [None]
+
+
 async def test_states_on_the_way_up_are_told():
     loading, warming = threading.Event(), threading.Event()
 
@@ -236,6 +267,37 @@ async def test_draining_finishes_what_waits_and_accepts_no_more():
     assert rig.batcher.state is State.STOPPED
     rig.batcher.drain()
     assert rig.batcher.state is State.STOPPED
+
+
+async def test_an_engine_whose_work_is_over_is_let_go():
+    engine = FakeEngine(tile=2)
+    rig = await Rig(lambda: engine).ready()
+    await rig.submit(0)
+    gone, engine = weakref.ref(engine), None
+    rig.batcher.drain()
+    assert await asyncio.to_thread(rig.batcher.join, 20)
+    gc.collect()
+    assert gone() is None
+    assert rig.batcher.tile == 2  # whoever divides by it may still
+
+
+async def test_an_engine_that_was_given_up_is_let_go():
+    def fail(size):
+        raise RuntimeError("the device is lost")
+
+    engine = FakeEngine(tile=1, before_batch=fail)
+    rig = await Rig(lambda: engine).ready()
+    gone, engine = weakref.ref(engine), None
+    with capture_logs():
+        for n in range(FAILURES_BEFORE_DEATH):
+            await gathered([rig.submit(n)])
+        await eventually(lambda: rig.batcher.state is State.FAILED)
+    assert await asyncio.to_thread(rig.batcher.join, 20)
+    gc.collect()
+    assert gone() is None
+    assert rig.batcher.tile == 1
+    with pytest.raises(NotReadyError, match="batches in a row failed"):
+        rig.batcher.spec()
 
 
 async def test_a_drain_while_loading_ends_the_thread_once_it_has_loaded():

@@ -1,6 +1,9 @@
 """`best_of` over HTTP: the critic's favourite, under its own name, chosen once."""
 
 import asyncio
+import gc
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -281,3 +284,28 @@ async def test_openapi_has_it_where_some_model_has_a_critic(judged, client):
         assert parameters(document, path)["best_of"]["schema"]["maximum"] == 8
     plain = (await client.get("/openapi.json")).json()
     assert "best_of" not in parameters(plain, "/image")
+
+
+async def test_the_critic_of_a_replaced_model_goes_with_it():
+    before, critics = set(threading.enumerate()), []
+
+    def load():
+        engine = judged_engine()
+        critics.append(weakref.ref(engine.critic))
+        return engine
+
+    async with serve(load, max_best_of=8, admin_token="secret") as client:
+        for _ in range(2):
+            assert (await client.get("/image?best_of=4")).status_code == 200
+            headers = {"Authorization": "Bearer secret"}
+            answer = await client.post("/v1/admin/models/fake-16/load", headers=headers)
+            assert answer.status_code == 200
+
+        def threads():
+            return [t for t in threading.enumerate() if t.name == "critic" and t not in before]
+
+        await eventually(lambda: not threads())
+        for retired in client.app.state.fleet._retired:
+            await asyncio.to_thread(retired.batcher.join, 20)
+        gc.collect()
+        assert [critic() is None for critic in critics] == [True, True, False]

@@ -1,7 +1,9 @@
 """Several models, loading and reloading, draining: on fake engines, over HTTP."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,21 @@ async def test_the_threads_of_replaced_models_end(tmp_path):
             return [t for t in threading.enumerate() if t.name == "engine" and t not in before]
 
         await eventually(lambda: len(engines()) == 1)
+
+
+async def test_a_replaced_model_does_not_stay_in_memory(tmp_path):
+    folders = Folders(tmp_path, "fake-16")
+    async with folders.serve(reservoir=3) as client:
+        assert (await client.get("/image")).status_code == 200
+        for generation in range(3):
+            engine, folders.made = weakref.ref(folders.made[0]), []
+            reservoir = client.app.state.fleet._served["fake-16"].reservoir
+            assert (await client.post(LOAD, headers=ADMIN)).status_code == 200
+            (retired,) = client.app.state.fleet._retired
+            await asyncio.to_thread(retired.batcher.join, 20)
+            gc.collect()
+            assert engine() is None, generation
+            assert len(reservoir) == 0
 
 
 async def test_a_checkpoint_that_is_no_good_leaves_the_old_one_serving(tmp_path):
