@@ -71,8 +71,10 @@ class Fleet:
                 f"VISAGE_DEFAULT_MODEL is {self.default!r}, which is none of the checkpoints: "
                 f"{', '.join(self._folders)}"
             )
-        self._served = {name: self._open(name, at) for name, at in self._folders.items()}
+        self._served: dict[str, Served] = {}
         self._retired: list[Served] = []
+        for name, folder in self._folders.items():
+            self._serve(name, self._open(folder))
         telemetry.watch(
             queue_depth=lambda: sum(len(served.queue) for served in self._all()),
             queue_capacity=lambda: settings.queue_capacity * len(self._served),
@@ -169,7 +171,7 @@ class Fleet:
             if self._draining:
                 raise self._refusal()
             started = time.perf_counter()
-            fresh = self._open(name, self._folder(name))
+            fresh = self._open(self._folder(name))
             fresh.batcher.start()
             state = await asyncio.to_thread(fresh.batcher.wait_settled)
             if state is State.FAILED:
@@ -182,7 +184,7 @@ class Fleet:
                 fresh.retire()
                 raise self._refusal()
             spec, tile, old = fresh.spec, fresh.tile, self._served.get(name)
-            self._served[name] = fresh
+            self._serve(name, fresh)
             if old is not None:
                 old.retire()
                 self._retired = [s for s in self._retired if not s.batcher.join(0)] + [old]
@@ -228,7 +230,21 @@ class Fleet:
             )
         return beside
 
-    def _open(self, name: str, folder: Path) -> Served:
+    def _serve(self, name: str, served: Served) -> None:
+        """From now on under that name."""
+        known = name in self._served
+        self._served[name] = served
+        if not known:
+            # Of whichever is served then: one that is still on trial has nothing to show.
+            telemetry, now = self._telemetry, self._served
+            telemetry.follow(
+                telemetry.reservoir_faces.labels(name), lambda: len(now[name].reservoir)
+            )
+            telemetry.follow(
+                telemetry.engine_busy.labels(name), lambda: now[name].batcher.watchdog.busy_seconds
+            )
+
+    def _open(self, folder: Path) -> Served:
         settings, telemetry = self._settings, self._telemetry
         queue = RequestQueue(settings.queue_capacity, telemetry)
         reservoir = Reservoir(
@@ -243,8 +259,6 @@ class Fleet:
             device=self._device,
             stalled_after=settings.deadline,
         )
-        telemetry.follow(telemetry.reservoir_faces.labels(name), lambda: len(reservoir))
-        telemetry.follow(telemetry.engine_busy.labels(name), lambda: batcher.watchdog.busy_seconds)
         return Served(batcher, queue, reservoir)
 
     @staticmethod

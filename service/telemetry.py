@@ -129,7 +129,10 @@ class Telemetry:
             "engine_failures_total", "Batches of which nothing came.", "model", "reason"
         )
         self.engine_busy = gauge(
-            "engine_busy_seconds", "How long the engine has been at its present batch.", "model"
+            "engine_busy_seconds",
+            "How long the engine has been at its present batch.",
+            "model",
+            across="livemax",
         )
         self.reservoir_faces = gauge(
             "reservoir_faces", "Fresh faces made in idle time, waiting to be served.", "model"

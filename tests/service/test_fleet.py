@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, Gate, face_spec
 from serving import eventually, sample_of, serve
+from structlog.testing import capture_logs
 
 from service.app import create_app
 from service.errors import SettingsError
@@ -163,6 +164,35 @@ async def test_a_checkpoint_that_is_no_good_leaves_the_old_one_serving(tmp_path)
         assert "The old one goes on" in body["detail"]
         assert (await client.get("/image")).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_what_is_rejected_leaves_the_gauges_to_what_is_served(tmp_path):
+    folders, gate = Folders(tmp_path, "fake-16"), Gate()
+    folders.before_batch["fake-16"] = lambda size: len(folders.made[0].seen) > 3 and gate(size)
+    candidates = []
+
+    class Broken(FakeEngine):
+        def warm_up(self):
+            candidates.append(weakref.ref(self))
+            raise ValueError("it does not fit on the device")
+
+    def load(folder):
+        return Broken(face_spec(name=folder.name)) if folders.made else folders(folder)
+
+    checkpoints = ",".join(map(str, folders.paths))
+    async with serve(load, checkpoints=checkpoints, reservoir=3, admin_token="secret") as client:
+        sample = sample_of(client)
+        await eventually(lambda: sample("visage_reservoir_faces", model="fake-16") == 3)
+        stuck = asyncio.create_task(client.get("/v1/faces/7.png"))
+        await asyncio.to_thread(gate.arrived.wait, 20)
+        with capture_logs():
+            assert (await client.post(LOAD, headers=ADMIN)).status_code == 422
+        assert sample("visage_reservoir_faces", model="fake-16") == 3
+        assert sample("visage_engine_busy_seconds", model="fake-16") > 0
+        gc.collect()
+        assert [candidate() for candidate in candidates] == [None]
+        gate.open()
+        assert (await stuck).status_code == 200
 
 
 async def test_a_new_model_comes_from_beside_the_default_one(tmp_path):

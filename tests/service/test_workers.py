@@ -140,6 +140,7 @@ telemetry = SharedTelemetry(Path(folder), name, supervisor=os.getpid())
 telemetry.watch(queue_depth=lambda: int(depth), queue_capacity=lambda: 256, ready=lambda: True,
                 weights_bytes=lambda: 10)
 telemetry.model_load.labels("m").set(int(depth))
+telemetry.follow(telemetry.engine_busy.labels("m"), lambda: int(depth))
 telemetry.requests_cancelled.labels("queued").inc()
 telemetry.queue_wait.observe(0.003)
 print(telemetry.exposition("")[0].decode())
@@ -171,6 +172,7 @@ def test_counts_outlive_their_process_and_what_it_had_does_not(tmp_path):
     assert both("queue_depth") == [7]
     assert both("ready") == [2]
     assert both("model_load_seconds", model="m") == [4]
+    assert both("engine_busy_seconds", model="m") == [4]
     assert both("device_memory_bytes", kind="weights") == [20]
 
     forget(tmp_path, "1")
