@@ -76,8 +76,6 @@ class Fleet:
         for name, folder in self._folders.items():
             self._serve(name, self._open(folder))
         telemetry.watch(
-            queue_depth=lambda: sum(len(served.queue) for served in self._all()),
-            queue_capacity=lambda: settings.queue_capacity * len(self._served),
             ready=lambda: self.ready,
             weights_bytes=lambda: sum(served.batcher.weights_bytes for served in self._all()),
         )
@@ -237,6 +235,10 @@ class Fleet:
         if not known:
             # Of whichever is served then: one that is still on trial has nothing to show.
             telemetry, now = self._telemetry, self._served
+            telemetry.follow(telemetry.queue_depth.labels(name), lambda: len(now[name].queue))
+            telemetry.follow(
+                telemetry.queue_capacity.labels(name), lambda: now[name].queue.capacity
+            )
             telemetry.follow(
                 telemetry.reservoir_faces.labels(name), lambda: len(now[name].reservoir)
             )

@@ -77,8 +77,8 @@ class Telemetry:
         self.connections_closed = counter(
             "connections_closed_total", "Connections that were closed on a client.", "reason"
         )
-        self.queue_depth = gauge("queue_depth", "Requests waiting for the engine.")
-        self.queue_capacity = gauge("queue_capacity", "Requests that may wait.")
+        self.queue_depth = gauge("queue_depth", "Requests waiting for the engine.", "model")
+        self.queue_capacity = gauge("queue_capacity", "Requests that may wait.", "model")
         self.queue_wait = histogram("queue_wait_seconds", "From queued to taken by the engine.")
         self.batch_size = histogram(
             "batch_size", "Pictures per batch.", "model", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
@@ -172,17 +172,8 @@ class Telemetry:
             self.redis_errors.labels(op=op)
         ProcessCollector(registry=registry)
 
-    def watch(
-        self,
-        *,
-        queue_depth: Callable[[], int],
-        queue_capacity: Callable[[], int],
-        ready: Callable[[], bool],
-        weights_bytes: Callable[[], int],
-    ) -> None:
+    def watch(self, *, ready: Callable[[], bool], weights_bytes: Callable[[], int]) -> None:
         """Read these whenever somebody scrapes."""
-        self.follow(self.queue_depth, queue_depth)
-        self.follow(self.queue_capacity, queue_capacity)
         self.follow(self.ready, lambda: float(ready()))
         self.follow(self.device_memory.labels(kind="weights"), weights_bytes)
 

@@ -61,7 +61,7 @@ async def test_a_full_queue_is_503_with_retry_after():
         running = asyncio.create_task(client.get("/image"))
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting = asyncio.create_task(client.get("/image"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         answer = await client.get("/image")
         problem(answer, 503, "queue-full")
         assert int(answer.headers["Retry-After"]) >= 1
@@ -87,7 +87,7 @@ async def test_a_client_that_leaves_takes_its_work_along():
         await asyncio.wait_for(_leave(client, sample), 20)
         assert sample("visage_requests_cancelled_total", stage="queued") == 1
         assert sample("visage_http_requests_total", route="/image", method="GET", code="499") == 1
-        assert sample("visage_queue_depth") == 0
+        assert sample("visage_queue_depth", model="fake-16") == 0
         gate.open()
         picture(await running)
         assert engine.batches == [1]
@@ -98,7 +98,7 @@ async def _leave(client, sample):
     sent = []
 
     async def receive():
-        await eventually(lambda: sample("visage_queue_depth") == 1)
+        await eventually(lambda: sample("visage_queue_depth", model="fake-16") == 1)
         return {"type": "http.disconnect"}
 
     async def send(message):
@@ -126,7 +126,7 @@ async def test_draining_finishes_what_was_accepted_and_refuses_the_rest():
         running = asyncio.create_task(client.get("/image"))
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting = asyncio.create_task(client.get("/image"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         client.app.state.fleet.drain()
         for path in ("/readyz", "/image"):
             answer = await client.get(path)

@@ -253,11 +253,11 @@ async def test_what_has_no_room_is_refused_before_any_work():
         waiting = [asyncio.create_task(client.get("/v1/faces/1.png"))]
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting.append(asyncio.create_task(client.get("/v1/faces/2.png")))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         for path in ("/image?best_of=4", "/v1/faces/7.png?best_of=4"):
             body = problem(await client.get(path), 503, "queue-full")
             assert "4 are needed" in body["detail"]
-        assert sample_of(client)("visage_queue_depth") == 1
+        assert sample_of(client)("visage_queue_depth", model="fake-16") == 1
         gate.open()
         assert [(await task).status_code for task in waiting] == [200, 200]
         assert (await client.get("/image?best_of=4")).status_code == 200

@@ -62,6 +62,21 @@ async def test_several_models_are_served_side_by_side(tmp_path):
         assert sample_of(client)("visage_device_memory_bytes", kind="weights") == 2000
 
 
+async def test_each_model_s_queue_is_told_by_itself(tmp_path):
+    folders, gate = Folders(tmp_path, "one", "two"), Gate()
+    folders.before_batch["one"] = gate
+    async with folders.serve(queue_capacity=1) as client:
+        sample = sample_of(client)
+        asked = [asyncio.create_task(client.get("/v1/faces/1.png"))]
+        await asyncio.to_thread(gate.arrived.wait, 20)
+        asked.append(asyncio.create_task(client.get("/v1/faces/2.png")))
+        await eventually(lambda: sample("visage_queue_depth", model="one") == 1)
+        assert sample("visage_queue_depth", model="two") == 0
+        assert [sample("visage_queue_capacity", model=m) for m in ("one", "two")] == [1, 1]
+        gate.open()
+        assert [(await task).status_code for task in asked] == [200, 200]
+
+
 async def test_the_default_model_is_chosen_by_the_settings(tmp_path):
     async with Folders(tmp_path, "one", "two").serve(default_model="two") as client:
         assert (await client.get("/image")).headers["X-Model"].startswith("two@")
@@ -104,7 +119,7 @@ async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):
         running = asyncio.create_task(client.get("/v1/faces/1.png"))
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting = asyncio.create_task(client.get("/v1/faces/2.png"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
 
         folders.before_batch.clear()
         folders.digest["fake-16"] = "f" * 64

@@ -37,7 +37,7 @@ async def test_while_many_are_made_others_are_served_between_them():
         many = asyncio.create_task(ask(client, count=20))
         await asyncio.to_thread(gate.arrived.wait, 20)
         single = asyncio.create_task(client.get("/v1/faces/7.png"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 2)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 2)
         gate.open()
         assert (await single).status_code == 200
         assert len(engine.seen) < 20
@@ -50,7 +50,7 @@ async def test_a_full_queue_refuses_the_whole_request_with_a_status():
         running = asyncio.create_task(client.get("/image"))
         await asyncio.to_thread(gate.arrived.wait, 20)
         waiting = asyncio.create_task(client.get("/image"))
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 1)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         for layout in ("zip", "sheet"):
             answer = await ask(client, count=3, layout=layout)
             problem(answer, 503, "queue-full")
@@ -136,7 +136,7 @@ async def test_a_client_that_leaves_stops_the_rest():
 
         await client._transport.app(_scope(body), receive, send)
         gate.open()
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 0)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
         assert len(engine.seen) < 10
         assert not any(served._holders for served in client.app.state.fleet._served.values())
         unzipped(await ask(client, count=2))
@@ -162,7 +162,7 @@ async def test_a_client_that_leaves_before_the_first_picture_stops_all_of_it():
         await client._transport.app(_scope(body), receive, send)
         assert sent[0]["status"] == 499
         gate.open()
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 0)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
         assert len(engine.seen) <= 1
         assert not any(served._holders for served in client.app.state.fleet._served.values())
 

@@ -214,7 +214,7 @@ async def test_a_client_that_leaves_stops_the_rest():
         }
         await client._transport.app(scope, receive, send)
         assert sent[0]["status"] == 499
-        await eventually(lambda: sample_of(client)("visage_queue_depth") == 0)
+        await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
         gate.open()
         await eventually(lambda: sample_of(client)("visage_ready") == 1)
         assert len(engine.seen) <= 1

@@ -137,8 +137,8 @@ from pathlib import Path
 from service.metrics_shared import SharedTelemetry
 folder, name, depth = sys.argv[1:]
 telemetry = SharedTelemetry(Path(folder), name, supervisor=os.getpid())
-telemetry.watch(queue_depth=lambda: int(depth), queue_capacity=lambda: 256, ready=lambda: True,
-                weights_bytes=lambda: 10)
+telemetry.watch(ready=lambda: True, weights_bytes=lambda: 10)
+telemetry.follow(telemetry.queue_depth.labels("m"), lambda: int(depth))
 telemetry.model_load.labels("m").set(int(depth))
 telemetry.follow(telemetry.engine_busy.labels("m"), lambda: int(depth))
 telemetry.requests_cancelled.labels("queued").inc()
@@ -164,12 +164,12 @@ def counted(folder: Path, name: str, depth: int):
 
 
 def test_counts_outlive_their_process_and_what_it_had_does_not(tmp_path):
-    assert counted(tmp_path, "1", 4)("queue_depth") == [4]
+    assert counted(tmp_path, "1", 4)("queue_depth", model="m") == [4]
     both = counted(tmp_path, "2", 3)
     assert both("requests_cancelled_total", stage="queued") == [2]
     assert both("queue_wait_seconds_bucket", le="0.005") == [2]
     assert both("queue_wait_seconds_bucket", le="0.0025") == [0]
-    assert both("queue_depth") == [7]
+    assert both("queue_depth", model="m") == [7]
     assert both("ready") == [2]
     assert both("model_load_seconds", model="m") == [4]
     assert both("engine_busy_seconds", model="m") == [4]
@@ -178,5 +178,5 @@ def test_counts_outlive_their_process_and_what_it_had_does_not(tmp_path):
     forget(tmp_path, "1")
     successor = counted(tmp_path, "1", 1)
     assert successor("requests_cancelled_total", stage="queued") == [3]
-    assert successor("queue_depth") == [4]
+    assert successor("queue_depth", model="m") == [4]
     assert len(list(tmp_path.iterdir())) == 2 * 4  # counters, histograms, two kinds of gauges
