@@ -15,6 +15,7 @@ from training.commands.look import (
 )
 from training.commands.run import export_command, train_command
 from training.errors import TrainingError
+from training.source_files import printable
 
 app = typer.Typer(
     name="training",
@@ -38,7 +39,8 @@ def main() -> None:
     try:
         app()
     except (TrainingError, CheckpointError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, soft_wrap=True, markup=False)
+        sentence = printable(f"error: {error}")
+        Console(stderr=True).print(sentence, highlight=False, soft_wrap=True, markup=False)
         sys.exit(2)
 
 

@@ -17,9 +17,13 @@ from torch import Tensor
 
 from training.config import AugmentConfig
 
-DRAWS = 10
-"""K: uniform numbers in [0, 1) per picture. Each change has its own, the first being its chance."""
 COLOUR, TRANSLATION, CUTOUT = slice(0, 4), slice(4, 7), slice(7, 10)
+"""Draws of each change, the first being its chance."""
+AGAIN = slice(6, 16)
+"""Draws for changing what is changed already, but for its colour: of their own but for those of
+colour, since what was moved by the first ones would be moved as far again."""
+DRAWS = 16
+"""K: uniform numbers in [0, 1) per picture."""
 
 
 def augment(
@@ -80,7 +84,8 @@ def _cut_out(image_BCHW: Tensor, draw_B3: Tensor, probability: float) -> Tensor:
 
 def draws(random: np.random.Generator, size: int) -> NDArray[np.float32]:
     """draw_BK for a batch."""
-    return random.random((size, DRAWS), dtype=np.float32)
+    first = random.random((size, AGAIN.start + 4), dtype=np.float32)
+    return np.concatenate([first, random.random((size, 6), dtype=np.float32)], axis=1)
 
 
 @dataclass

@@ -43,7 +43,8 @@ def model_card(
                 f"- Generator: {parameters / 1e6:.2f} M parameters, averaged over training with a "
                 f"half-life of {provenance['training']['average_half_life_kimg']:g} kimg",
                 *_averaged_with(provenance.get("averaged_with")),
-                f"- On {provenance['hardware']}, torch {provenance['torch']}, code at "
+                f"- On {provenance['hardware']}",
+                f"- Exported with torch {provenance['torch']}, code at "
                 f"`{provenance['git_commit'] or 'an unknown commit'}`",
             ]
         ),

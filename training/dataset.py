@@ -6,6 +6,7 @@ when.
 """
 
 import io
+import math
 import os
 import shutil
 import zipfile
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +22,13 @@ from PIL import Image
 
 from models import Attribute
 from training.description import read_description
-from training.errors import DatasetError
+from training.errors import ConfigError, DatasetError
 from training.zip_members import read_member
 
 CHUNK = 512
+MOST_COMBINATIONS = 1 << 16
+MOST_AXES = 12
+"""Of a joint prior: each attribute more multiplies it; a checkpoint holds it as nested lists."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,24 @@ class Dataset:
         """The number of values of each attribute, in the label vector's order."""
         return tuple(len(values) for _, values in self._values)
 
+    def check_large_enough(self, resolution: int) -> None:
+        """Raises ConfigError where the pictures are smaller."""
+        if resolution > self.resolution:
+            raise ConfigError(
+                f"{self.archive} holds pictures of {self.resolution} px, the run needs "
+                f"{resolution}: prepare it again with --resolution {resolution}"
+            )
+
     def joint_prior(self) -> NDArray[np.float64] | None:
-        """Share of the pictures in each combination of values; None without attributes."""
-        if not self._values:
+        """Share of the pictures in each combination of values, an axis for each attribute.
+
+        None without attributes, and with so many that pictures could not fill it: labels are
+        drawn independently of each other then.
+        """
+        sizes = self.label_sizes
+        if not 0 < len(sizes) <= MOST_AXES or math.prod(sizes) > MOST_COMBINATIONS:
             return None
-        counts = np.zeros([len(values) for _, values in self._values])
+        counts = np.zeros(sizes)
         np.add.at(counts, tuple(self.index_NA.T), 1)
         return counts / counts.sum()
 
@@ -125,9 +143,7 @@ class Dataset:
             partial.mkdir(parents=True)
             sides = [2**k for k in range(2, self.resolution.bit_length())]
             maps = {
-                side: np.lib.format.open_memmap(
-                    partial / f"{side}.npy", "w+", np.uint8, (len(self), side, side, 3)
-                )
+                side: _whole_map(partial / f"{side}.npy", (len(self), side, side, 3))
                 for side in sides
             }
             for start in range(0, len(self), CHUNK):
@@ -169,6 +185,18 @@ class Dataset:
                 )
 
             return np.stack(list(pool.map(decode, names)))
+
+
+def _whole_map(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.uint8]]":
+    """A new array in a file, all of whose place on the disk is taken now; OSError without it.
+
+    A sparse one that finds the disk full is a bus error, which ends the process.
+    """
+    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _halve(image_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ from training.files import write_files
 from training.gallery import model_exhibits, render, run_exhibits
 from training.grids import grid, png_bytes
 from training.machines import machines_of, this_machine
-from training.run_folder import best_snapshot, read_origin
+from training.run_folder import best_snapshot, check_trained_on, read_origin
 from training.schedule import phase_at
 from training.snapshot import Snapshot, load_newest
 
@@ -51,12 +51,14 @@ def export(
     With its `critic` training can go on from the checkpoint, at the cost of as many bytes again.
     `reached`: at the resolution that it has grown to, without the layers for more. `averaging`:
     with another checkpoint of its line; the critic stays the run's. Raises
-    SnapshotError where there is none, where it has not grown to full resolution and `reached` is
-    not set, or where a resolution is fading in; ConfigError for an evaluation that cannot be read
-    or is of other weights, or a checkpoint that it cannot be averaged with; CheckpointError where
-    the folder cannot be written.
+    SnapshotError where there is none, where the run was trained on other pictures than `dataset`,
+    where it has not grown to full resolution and `reached` is not set, or where a resolution is
+    fading in; ConfigError for an evaluation that cannot be read or is of other weights, or a
+    checkpoint that it cannot be averaged with; CheckpointError where the folder cannot be written.
     """
+    check_trained_on(run, dataset)
     snapshot = best_snapshot(run) if best else load_newest(run)[0]
+    whole = config.network.resolution
     if reached:
         config = at_reached_resolution(run, snapshot, config)
     check_grown(run, snapshot, config)
@@ -80,7 +82,7 @@ def export(
     }
     exhibits = [
         *model_exhibits(generator, attributes, joint_prior),
-        *run_exhibits(run, config.network.resolution),
+        *run_exhibits(run, whole),
     ]
     captions = {exhibit.file: exhibit.caption for exhibit in exhibits}
     samples = render(generator, GRID_SEEDS, attributes, joint_prior)

@@ -11,18 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from training.declared import DeclaredAttribute
 from training.errors import DatasetError
 
 MAX_VALUES = 1000  # more distinct values than this is a column of names, not of categories
 MAX_UNSHARED = 20  # nor may more than this be had by fewer than two pictures each, on average
-
-
-@dataclass(frozen=True)
-class DeclaredAttribute:
-    """A label dimension as a source declares it: a name and its ordered values."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)

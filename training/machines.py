@@ -14,15 +14,8 @@ MACHINES = "machines.json"
 
 
 def this_machine(device: torch.device) -> str:
-    """The GPU, or how many cores of which processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} cores of {model}"
+    """The GPU, or how many cores of which processor, and by which torch."""
+    return f"{_processor(device)} (torch {torch.__version__})"
 
 
 def note_machine(run: Path, images_seen: int, hardware: str, processes: int = 1) -> None:
@@ -67,3 +60,14 @@ def _read(run: Path) -> list[dict[str, Any]] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}): restore it, or delete it") from error
+
+
+def _processor(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{torch.get_num_threads()} cores of {model}"

@@ -14,6 +14,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from models import Checkpoint, Discriminator, load_checkpoint, load_critic
+from models.generator import PIXEL_NORMS
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
@@ -58,8 +59,13 @@ class Origin:
         Its networks are as wide as the checkpoint's, which settings may still change. It starts at
         the checkpoint's resolution, averages over the whole half-life from the first step, and
         lets a fresh discriminator learn alone at first, then lead. Raises ConfigError
-        where the run ends below the checkpoint's resolution.
+        where the run ends below the checkpoint's resolution, or its layers are not ours.
         """
+        if self.checkpoint.config.pixel_norms != PIXEL_NORMS:
+            raise ConfigError(
+                f"{self.checkpoint.name} lacks pixel norms that networks trained here have, so its "
+                "weights would make other pictures: begin with a checkpoint that was trained here"
+            )
         reached, aim = self.checkpoint.config.resolution, config.network.resolution
         if reached > aim:
             raise ConfigError(

@@ -110,15 +110,18 @@ def load_picture(data: bytes, resolution: int) -> Decoded:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB of 8 bits. Raises UnusableError where it is unknown what is white."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode.startswith("I"):  # 16 bits of grey, which convert("RGB") would clip
-        image = image.convert("I")
-        values_HW = np.asarray(image)
+    if image.mode.startswith("I"):  # 16 bits of grey, which convert("RGB") would clip
+        clear = image.info.get("transparency")
+        values_HW = np.asarray(image.convert("I"))
         if values_HW.min() < 0 or values_HW.max() > 0xFFFF:
             raise UnusableError("grey values beyond 16 bits, whose white is not known")
-        image = image.point(lambda value: value * (1 / 257)).convert("L")
+        if isinstance(clear, int):
+            values_HW = np.where(values_HW == clear, 0xFFFF, values_HW)
+        grey = Image.fromarray(values_HW.astype(np.int32))
+        image = grey.point(lambda value: value * (1 / 257)).convert("L")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     elif image.mode == "F":
         raise UnusableError("floating-point grey values, whose white is not known")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -59,8 +59,12 @@ class Plan:
 def plan(
     config: TrainConfig, dataset: Dataset, device: torch.device, *, patience: float = 60.0
 ) -> Plan:
-    """Look ahead. `patience`: seconds of timing after which larger resolutions are estimated."""
+    """Look ahead. `patience`: seconds of timing after which larger resolutions are estimated.
+
+    Raises ConfigError where `train` would.
+    """
     network = config.network.generator(dataset.label_dim)
+    dataset.check_large_enough(network.resolution)
     state = TrainingState.initial(config, network, device)
     bf16 = use_bf16(config.precision, device)
     backbone = backbone_of(config, device, bf16=bf16)

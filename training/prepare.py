@@ -26,6 +26,7 @@ from training.description import RESOLUTIONS
 from training.errors import DatasetError
 from training.pictures import TAKE_ALL, Picture
 from training.prepare_report import Duplicate, PrepareReport
+from training.source_files import printable
 from training.sources import Entry, Source, open_source
 from training.workers import encode_all
 
@@ -68,9 +69,9 @@ def prepare(
     if archive.is_dir() or archive.resolve() == source.resolve():
         raise DatasetError(f"{archive} is not a place for the archive: name a new .zip file.")
     report = PrepareReport(
-        archive=str(archive),
-        name=name or source.resolve().stem,
-        source=source.name,
+        archive=printable(str(archive)),
+        name=printable(name or source.resolve().stem),
+        source=printable(source.name),
         layout=listing.layout,
         resolution=resolution,
         attributes=listing.attributes,
@@ -89,7 +90,8 @@ def prepare(
             file.flush()
             os.fsync(file.fileno())  # a disk that is full may say so only now
         report.seconds = time.perf_counter() - started
-        partial_report.write_text(report.to_json(), encoding="utf-8")
+        # Names of files that are no Unicode stay what they are: JSON escapes them as Python does.
+        partial_report.write_text(report.to_json(), encoding="utf-8", errors="backslashreplace")
         partial.replace(archive)
         partial_report.replace(archive.with_name(archive.name + ".report.json"))
     except OSError as error:
@@ -157,7 +159,7 @@ def _write_archive(
             some = report.skipped[0]
             raise DatasetError(
                 f"None of the {report.files} files in {source.path} can be used; the first, "
-                f"{some.name}: {some.reason}."
+                f"{printable(some.name)}: {some.reason}."
             )
         kept = [labels for _, labels in first_with.values()]
         report.pictures = len(paths)

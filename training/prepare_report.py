@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
-from training.label_files import DeclaredAttribute
+from training.declared import DeclaredAttribute
 from training.sources import Entry
 
 UNEVEN = 10  # times as many pictures of one value as of another

@@ -3,6 +3,7 @@
 Raises ConfigError, naming the field and the remedy. Every field is described in docs/training.md.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -32,11 +33,12 @@ def check_bounds(config: Any, low: float, *names: str, above: bool = False) -> N
     """Each named number is at least `low`, or above it. `config.prefix` comes before its name."""
     for name in names:
         value = getattr(config, name)
-        fine = value > low if above else value >= low
+        fine = (value > low if above else value >= low) and value < math.inf
         check(
             fine,
             f"{config.prefix}{name} is {value}: it must be "
-            + (f"above {low}" if above else f"{low} or more"),
+            + (f"above {low}" if above else f"{low} or more")
+            + (", and finite" if value == math.inf else ""),
         )
 
 

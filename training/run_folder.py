@@ -82,6 +82,23 @@ def newest_snapshot(run: Path, dataset: Dataset, console: Console) -> Snapshot:
 
     Raises SnapshotError where there is none, or the run was trained on other pictures.
     """
+    check_trained_on(run, dataset)
+    snapshot, passed_over = load_newest(run)
+    for sentence in passed_over:
+        console.print(f"passed over: {sentence}", highlight=False)
+    console.print(f"resumed at {snapshot.images_seen / 1000:.1f} kimg", highlight=False)
+    return snapshot
+
+
+def best_before(run: Path, snapshot: Snapshot) -> Best | None:
+    """The best moment up to the snapshot; None where there was none, or its own is gone."""
+    best = Best.from_dict(snapshot.extra.get("best"))
+    # A better one took its place, and was damaged.
+    return best if best and snapshot_folder(run, best.images_seen).is_dir() else None
+
+
+def check_trained_on(run: Path, dataset: Dataset) -> None:
+    """Raises SnapshotError where the run was trained on other pictures, or under other labels."""
     try:
         known = json.loads((run / DATASET).read_text(encoding="utf-8"))
         name, digest = known["name"], known["digest"]
@@ -92,13 +109,8 @@ def newest_snapshot(run: Path, dataset: Dataset, console: Console) -> Snapshot:
     if digest != dataset.digest:
         raise SnapshotError(
             f"{run} was trained on {name} ({digest[:12]}…), {dataset.archive}"
-            " holds other pictures: resume with the archive it started with"
+            " holds other pictures or labels: name the archive it started with"
         )
-    snapshot, passed_over = load_newest(run)
-    for sentence in passed_over:
-        console.print(f"passed over: {sentence}", highlight=False)
-    console.print(f"resumed at {snapshot.images_seen / 1000:.1f} kimg", highlight=False)
-    return snapshot
 
 
 def write_facts(run: Path, config: TrainConfig, dataset: Dataset) -> None:

@@ -12,6 +12,7 @@ from training.export import averaged_generator, check_grown
 from training.files import write_files
 from training.gallery import Exhibit, model_exhibits, run_exhibits
 from training.plots import plots_available
+from training.run_folder import check_trained_on
 from training.snapshot import load_newest
 
 
@@ -21,8 +22,10 @@ def run_pictures(
     """Write what can be shown of the run by now; returns the files, and what is missing and why.
 
     `dataset`: what the run was trained on, which alone names its labels. Raises ConfigError where
-    there is nothing to show or the folder cannot be written.
+    there is nothing to show or the folder cannot be written, SnapshotError for other pictures.
     """
+    if dataset is not None:
+        check_trained_on(run, dataset)
     exhibits = run_exhibits(run, config.network.resolution)
     missing = []
     if not plots_available():

@@ -5,6 +5,7 @@ Knows nothing of labels, nor whether a file is a picture.
 
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
@@ -45,16 +46,15 @@ class SourceFiles:
             self._zip.close()
 
     def names(self) -> list[str]:
-        """Relative paths of all files, "/"-separated, sorted; hidden ones are left out."""
+        """Relative paths of all files, "/"-separated, sorted; hidden ones are left out.
+
+        Raises DatasetError where a folder cannot be listed.
+        """
         if self._zip is not None:
             files = (info for info in self._zip.infolist() if info.filename)  # a name may be empty
             names = {info.filename for info in files if not info.is_dir()}
         else:
-            names = {
-                (Path(folder) / file).relative_to(self.path).as_posix()
-                for folder, _, files in os.walk(self.path)
-                for file in files
-            }
+            names = {file.relative_to(self.path).as_posix() for file in _below(self.path)}
         return sorted(name for name in names if leads_out(name) or not _is_hidden(name))
 
     def read(self, name: str) -> bytes:
@@ -66,6 +66,36 @@ class SourceFiles:
             raise ValueError("it is not a regular file")
         check_size(path.stat().st_size)
         return path.read_bytes()
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written: a name on a disk may be no Unicode at all."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files in a folder and those below it, linked folders too, but none that leads back."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            found = [(folder / entry.name, _is_folder(entry)) for entry in entries]
+    except OSError as error:
+        raise DatasetError(
+            f"{printable(str(folder))} cannot be listed ({error.strerror or error}): make it "
+            "readable, or take it out."
+        ) from error
+    for path, is_folder in found:
+        if not is_folder:
+            yield path
+        elif not _is_hidden(path.name):
+            yield from _below(path, above | {real})
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Links followed; False for one that leads round in a circle."""
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def leads_out(name: str) -> bool:

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from training.declared import DeclaredAttribute, check_declared
 from training.errors import DatasetError
-from training.label_files import DeclaredAttribute, LabelFile, parse_label_file, sorted_values
+from training.label_files import LabelFile, parse_label_file, sorted_values
 from training.source_files import SourceFiles, leads_out
 
 LAYOUTS = ("auto", "utkface", "folders", "labels")
@@ -55,7 +56,8 @@ class Source:
 def open_source(path: Path, layout: str = "auto") -> Source:
     """Lists the pictures of a folder or zip with their labels.
 
-    Raises DatasetError if there is no such source, no picture in it, or no way to label them.
+    Raises DatasetError if there is no such source, no picture in it, no way to label them, or
+    labels that no archive could hold or no server offer.
     """
     if layout not in LAYOUTS:
         raise DatasetError(f"There is no layout {layout!r}: choose one of {', '.join(LAYOUTS)}.")
@@ -68,6 +70,7 @@ def open_source(path: Path, layout: str = "auto") -> Source:
                 f"{path} has no pictures in it: give a folder or a zip with JPEG or PNG files."
             )
         source = _labelled_source(files, names, layout)
+    check_declared(path, source.attributes)
     known = {entry.name for entry in source.entries}
     entries = [Entry(n, reason="its path leads out of the zip") for n in astray if n not in known]
     return replace(source, entries=tuple(sorted((*source.entries, *entries), key=_by_name)))

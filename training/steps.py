@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
-from training.augment import augment
+from training.augment import AGAIN, augment
 from training.companions import Seen
 from training.config import AugmentConfig, TrainConfig
 from training.distributed import World
@@ -225,7 +225,8 @@ def _maps(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> list[Tensor]:
     if setup.backbone is None:
         return []
     kinds = AugmentConfig(mode="fixed", kinds=("translation", "cutout"))
-    image_BCHW = augment(image_BCHW, draw_BK, setup.config.features.probability, kinds)
+    probability = setup.config.features.probability
+    image_BCHW = augment(image_BCHW, draw_BK[:, AGAIN], probability, kinds)
     with setup.autocast():
         return setup.backbone(image_BCHW)
 

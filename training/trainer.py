@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from models.layers import stddev_group
 from training.augment import draws
 from training.backbone import backbone_of
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.diagnostics import overfitting_share
 from training.distributed import World
-from training.errors import ConfigError
 from training.feed import Feed
 from training.growing import distil_new_layers
 from training.inputs import prepared
@@ -29,7 +29,7 @@ from training.measure import better, quick_figures, sample
 from training.origin import Origin
 from training.recorded_steps import Steps
 from training.run_folder import (
-    Best,
+    best_before,
     newest_snapshot,
     read_run,
     start_run,
@@ -68,11 +68,7 @@ def train(
     """
     console, world = console or Console(), world or World()
     network = config.network.generator(dataset.label_dim)
-    if network.resolution > dataset.resolution:
-        raise ConfigError(
-            f"{dataset.archive} holds pictures of {dataset.resolution} px, the run needs "
-            f"{network.resolution}: prepare it again with --resolution {network.resolution}"
-        )
+    dataset.check_large_enough(network.resolution)
     world.check(config)
     sampler = Sampler(
         dataset,
@@ -91,7 +87,7 @@ def train(
     if resume:
         snapshot = newest_snapshot(run, dataset, console if world.leads else Console(quiet=True))
         state.restore(snapshot)
-        best = Best.from_dict(snapshot.extra.get("best"))
+        best = best_before(run, snapshot)
         window = Window(state.images_seen)
         if "window" in snapshot.extra:
             window.restore(snapshot.extra["window"])
@@ -201,9 +197,13 @@ def _held_out(
     means: dict[str, float],
 ) -> dict[str, float]:
     """How the discriminator scores pictures it was never trained on; nothing without such."""
-    if not len(sampler.held_out_rows):
+    # In groups as large as in training: it sees how much the pictures of a group differ.
+    group, most = stddev_group(phase.batch_size), HELD_OUT_BATCHES * phase.batch_size
+    few = range(min(most, len(sampler.held_out_rows)), 0, -1)
+    size = next((n for n in few if stddev_group(n) == group), 0)
+    if not size:
         return {}
-    size, seen = HELD_OUT_BATCHES * phase.batch_size, state.images_seen
+    seen = state.images_seen
     real = sampler.held_out(phase.resolution, size, images_seen=seen)
     image_BCHW, label_BL = prepared(real, phase, sampler, setup.device)
     random = generator_for(setup.config.seed, Stream.MEASURE, seen)

@@ -20,6 +20,7 @@ from tiny_checkpoints import write_slow, write_tiny
 from training_archives import write_archive
 
 from models import CheckpointError, load_checkpoint
+from training.dataset import Dataset
 from training.errors import DatasetError, SnapshotError
 from training.prepare import prepare
 from training.snapshot import Snapshot, load_newest, save_snapshot
@@ -116,3 +117,15 @@ def test_the_archive_before_stays(disk, tmp_path):
     assert "disk is full" in str(caught.value) or "File too large" in str(caught.value)
     assert one_sentence(caught.value, archive)
     assert everything(folder) == before
+
+
+def test_pictures_are_not_unpacked_by_half(disk, tmp_path):
+    folder, full = disk
+    archive = write_archive(folder / "mine.zip", count=96, resolution=32)
+    archive_of_more = write_archive(tmp_path / "more.zip", count=96, resolution=64)
+    (folder / "mine.zip").unlink()
+    (folder / "mine.zip").symlink_to(archive_of_more)
+    with full(), pytest.raises(DatasetError, match="free some space there") as caught:
+        Dataset(archive).images(64)
+    assert one_sentence(caught.value, folder)
+    assert list((folder / "mine.zip.cache").iterdir()) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import DRAWS, Augmentation, augment, draws
+from training.augment import AGAIN, DRAWS, Augmentation, augment, draws
 from training.config import AUGMENT_KINDS, AugmentConfig
 
 FIXED = AugmentConfig(mode="fixed")
@@ -134,3 +134,11 @@ def test_adaptation_goes_on_from_between_two_moves() -> None:
         cut.adapt(torch.tensor(sign), batch_size=10)
     assert whole.to_dict() == cut.to_dict()
     assert whole.probability > 0
+
+
+def test_what_is_changed_again_has_draws_of_its_own() -> None:
+    draw_BK = random_draws(4_000)
+    first, again = draw_BK[:, 4:10], draw_BK[:, AGAIN][:, 4:10]
+    assert again.shape == first.shape
+    correlation = np.corrcoef(first.numpy().T, again.numpy().T)[:6, 6:]
+    assert np.abs(correlation).max() < 0.06

@@ -65,6 +65,12 @@ def sixteen_bit_grey() -> bytes:
     return saved(Image.fromarray(np.asarray(halves("L")).astype(np.uint16) * 257))
 
 
+def sixteen_bit_grey_and_clear() -> bytes:
+    """Below, a grey that is wholly transparent, so white."""
+    image = Image.open(io.BytesIO(sixteen_bit_grey()))
+    return saved(image, transparency=int(np.asarray(image)[-1, 0]))
+
+
 def palette_with_alpha() -> bytes:
     """Orange above; below, a colour that is wholly transparent, so white."""
     image = Image.new("P", (32, 32), 0)
@@ -99,6 +105,9 @@ def png_header_only(width: int, height: int) -> bytes:
         ),
         pytest.param(sixteen_bit_rgb, ORANGE, BLUE, 1, id="16-bit RGB"),
         pytest.param(sixteen_bit_grey, (146,) * 3, (64,) * 3, 2, id="16-bit grey"),
+        pytest.param(
+            sixteen_bit_grey_and_clear, (146,) * 3, (255,) * 3, 2, id="16-bit grey and clear"
+        ),
         pytest.param(lambda: saved(halves("L")), (146,) * 3, (64,) * 3, 2, id="greyscale"),
         pytest.param(lambda: saved(halves("LA")), (146,) * 3, (64,) * 3, 2, id="grey and alpha"),
         pytest.param(lambda: saved(halves("P"), "GIF"), ORANGE, BLUE, 12, id="palette"),

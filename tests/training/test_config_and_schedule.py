@@ -2,7 +2,9 @@ import dataclasses
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from training.__main__ import app
 from training.config import (
     AugmentConfig,
     ConditioningConfig,
@@ -217,3 +219,24 @@ def test_the_generator_may_learn_more_slowly_all_along() -> None:
     assert shares == [0.25, 0.5, 0.5]
     with pytest.raises(ConfigError, match="generator_rate"):
         ScheduleConfig(total_kimg=100, generator_rate=0)
+
+
+def test_a_length_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="total_kimg is inf: it must be above 0, and finite"):
+        ScheduleConfig(total_kimg=float("inf"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--data", "d.zip", "--run", "r", "--threads", "-1"],
+        ["train", "--data", "d.zip", "--run", "r", "--seed", "-1"],
+        ["evaluate", "c", "--data", "d.zip", "--report", "r.json", "--seed", "-1"],
+        ["inspect", "c", "out", "--data", "d.zip", "--seed", "-1"],
+        ["project", "p.png", "c", "out", "--seed", "-1"],
+    ],
+)
+def test_numbers_below_their_range_are_refused_by_name(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 2
+    assert arguments[-2] in result.output

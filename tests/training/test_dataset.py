@@ -73,3 +73,15 @@ def test_a_damaged_picture_is_named_and_no_cache_is_left(tmp_path: Path) -> None
 def test_a_larger_resolution_than_prepared_is_refused(dataset: Dataset) -> None:
     with pytest.raises(DatasetError, match="--resolution 32"):
         dataset.images(32)
+
+
+def test_many_attributes_have_no_joint_prior(tmp_path: Path) -> None:
+    names = {f"a{i}": ["no", "yes"] for i in range(40)}
+    labels = {"attributes": names, "label": lambda i: [(i >> (k % 5)) & 1 for k in range(40)]}
+    many = Dataset(write_archive(tmp_path / "many.zip", **labels))
+    assert many.joint_prior() is None
+    assert len(many.attributes()) == 40
+    few = {"attributes": dict(list(names.items())[:12]), "label": lambda i: [i & 1] * 12}
+    prior = Dataset(write_archive(tmp_path / "few.zip", **few)).joint_prior()
+    assert prior is not None
+    assert (prior.shape, prior.sum()) == ((2,) * 12, pytest.approx(1))

@@ -23,10 +23,11 @@ from training.export import averaged_generator, export
 from training.grids import cells, grid
 from training.machines import note_machine, this_machine
 from training.presets import smoke_16
-from training.run_folder import Best, write_best
+from training.run_folder import Best, write_best, write_facts
 from training.run_pictures import run_pictures
 from training.snapshot import Snapshot, load_newest, save_snapshot
 from training.state import TrainingState
+from training.timelapse import timelapse
 
 NETWORK = NetworkConfig(16, latent_dim=8, label_embed_dim=4, fmap_base=64, fmap_max=8)
 CONFIG = dataclasses.replace(smoke_16(), network=NETWORK)
@@ -37,6 +38,7 @@ def write_run(run: Path, dataset: Dataset, images_seen: int) -> None:
     network = NETWORK.generator(dataset.label_dim)
     state = TrainingState.initial(CONFIG, network, torch.device("cpu"))
     tensors = {"average": state.average.state_dict()}
+    write_facts(run, CONFIG, dataset)
     save_snapshot(run, Snapshot(images_seen, 1, tensors, {}), keep=1)
     (run / "samples").mkdir()
     for kimg in (1, 2):
@@ -219,3 +221,33 @@ def test_nothing_is_exported_while_a_resolution_fades_in(tmp_path: Path) -> None
             licence="Free",
             reached=True,
         )
+
+
+def test_other_pictures_than_those_trained_on_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", Dataset(write_archive(tmp_path / "noise.zip")), 12_000)
+    pets = {"attributes": {"pet": ["cat", "dog"], "age": ["a", "b", "c"]}, "count": 47}
+    other = Dataset(write_archive(tmp_path / "pets.zip", **pets))
+    with pytest.raises(SnapshotError, match="holds other pictures or labels: name the archive"):
+        export(tmp_path / "run", tmp_path / "c", config=CONFIG, dataset=other, licence="Free")
+    with pytest.raises(SnapshotError, match="holds other pictures or labels"):
+        run_pictures(tmp_path / "run", CONFIG, other)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_timelapse_of_what_was_reached_shows_whole_faces(tmp_path: Path) -> None:
+    dataset = Dataset(write_archive(tmp_path / "noise.zip"))
+    write_run(tmp_path / "run", dataset, 3_000)
+    written = {"config": CONFIG, "dataset": dataset, "licence": "Free"}
+    export(tmp_path / "run", tmp_path / "c", reached=True, **written)
+    shown = (tmp_path / "c" / "timelapse.webp").read_bytes()
+    assert shown == timelapse(tmp_path / "run", NETWORK.resolution)
+
+
+def test_forty_attributes_are_exported_and_read_again(tmp_path: Path) -> None:
+    names = {f"a{i}": ["no", "yes"] for i in range(40)}
+    dataset = Dataset(
+        write_archive(tmp_path / "many.zip", attributes=names, label=lambda i: [i & 1] * 40)
+    )
+    write_run(tmp_path / "run", dataset, 12_000)
+    export(tmp_path / "run", tmp_path / "c", config=CONFIG, dataset=dataset, licence="Free")
+    assert load_checkpoint(tmp_path / "c").joint_prior is None

@@ -9,8 +9,10 @@ import pytest
 import torch
 from rich.console import Console
 from training_archives import write_archive
+from typer.testing import CliRunner
 
 from models import load_checkpoint, load_critic
+from training.__main__ import app
 from training.config import NetworkConfig, PatchConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
@@ -232,3 +234,28 @@ def test_a_run_below_the_checkpoints_resolution_is_refused(
     )
     with pytest.raises(ConfigError, match=r"makes 16 px and the run ends at 8 px: set network"):
         origin.begun(small)
+
+
+def test_the_resolution_that_is_set_counts_more_than_the_presets(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    config = dataclasses.replace(CONFIG, network=GROWN)
+    config = lasting(config, 80, start_resolution=32)
+    checkpoint = exported(tmp_path, dataset, critic=False, config=config)
+    arguments = ["train", "--data", str(dataset.archive), "--run", str(tmp_path / "run")]
+    arguments += ["--preset", "smoke_16", "--from", str(checkpoint), "--dry-run"]
+    with pytest.raises(ConfigError, match=r"set network\.resolution to 32 or more"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    wider = ["--set", "network.resolution=32", "--set", "network.fmap_base=128"]
+    said = CliRunner().invoke(app, [*arguments, *wider], catch_exceptions=False).output
+    planned = json.loads(said[: said.index("\n}") + 2])
+    assert planned["network"] | {"resolution": 32, "fmap_base": 128} == planned["network"]
+    assert planned["schedule"]["start_resolution"] == 32
+
+
+def test_a_checkpoint_without_pixel_norms_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=False))
+    lacking = dataclasses.replace(origin.checkpoint.config, pixel_norms=("latent",))
+    origin = Origin(dataclasses.replace(origin.checkpoint, config=lacking), None)
+    with pytest.raises(ConfigError, match="lacks pixel norms"):
+        origin.begun(CONFIG)

@@ -8,6 +8,7 @@ from training_archives import write_archive
 import training.plan
 from training.config import NetworkConfig, ScheduleConfig, TrainConfig
 from training.dataset import Dataset
+from training.errors import ConfigError
 from training.plan import PlannedPhase, duration, label_warnings, plan, planned_phases, written
 from training.presets import PRESETS, celeba_hq_1024
 
@@ -76,10 +77,15 @@ def test_the_papers_networks_have_the_published_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training.plan, "_seconds_per_image", lambda *_: 1.0)
-    plain = Dataset(write_archive(tmp_path / "plain.zip", labelled=False))
-    looked = plan(celeba_hq_1024(), plain, CPU)
+    archive = write_archive(tmp_path / "plain.zip", count=1, resolution=1024, labelled=False)
+    looked = plan(celeba_hq_1024(), Dataset(archive), CPU)
     assert f"{looked.generator_parameters / 1e6:.1f}" == "23.1"
     assert f"{looked.discriminator_parameters / 1e6:.2f}" == "23.09"
+
+
+def test_pictures_too_small_are_refused_as_in_training(dataset: Dataset) -> None:
+    with pytest.raises(ConfigError, match="prepare it again with --resolution 1024"):
+        plan(celeba_hq_1024(), dataset, CPU)
 
 
 def test_uneven_and_empty_labels_are_named(dataset: Dataset) -> None:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.commands import say
+from training.dataset import Dataset
 from training.errors import DatasetError
 from training.prepare import archive_digest, prepare
 
@@ -231,3 +234,22 @@ def test_failure_leaves_nothing_half_written(
     assert "\n" not in str(caught.value)
     assert [path.name for path in archive.parent.iterdir()] == ["a.zip"]
     assert archive.read_bytes() == b"the archive of an earlier run"
+
+
+def test_names_that_are_no_unicode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = tmp_path / os.fsdecode(b"caf\xe9")
+    for folder in ("a", "b"):
+        (raw / folder).mkdir(parents=True)
+        Image.new("RGB", (16, 16), (ord(folder), 9, 9)).save(raw / folder / "1.png")
+    (raw / "a" / os.fsdecode(b"\xfcbel.png")).write_bytes(b"no picture")
+    report = prepare(raw, tmp_path / "made.zip", resolution=16, workers=1)
+    assert (report.pictures, report.name) == (2, r"caf\udce9")
+    say(report.summary())
+    told = json.loads((tmp_path / "made.zip.report.json").read_text(encoding="utf-8"))
+    [skipped] = told["skipped"]
+    assert os.fsencode(skipped["name"]) == b"a/\xfcbel.png"
+    assert Dataset(tmp_path / "made.zip").name == report.name
+
+    (raw / "b").rename(raw / os.fsdecode(b"b\xfc"))
+    with pytest.raises(DatasetError, match="is no Unicode text: rename it"):
+        prepare(raw, tmp_path / "other.zip", resolution=16, workers=1)

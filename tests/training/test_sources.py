@@ -1,6 +1,7 @@
 """Finding pictures and their labels, layout by layout, without looking at a pixel."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class TestLabels:
     def test_csv(self, tmp_path: Path, as_source) -> None:
         folder = put(tmp_path / "raw", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "sub/5.jpg", "6.jpg")
         (folder / "labels.csv").write_text(
-            "\ufefffile,mood,size\n1.jpg,happy,10\n2.jpg,sad,9\n3.jpg,,9\n4.jpg,sad,9\n"
+            "\ufefffile,mood,width\n1.jpg,happy,10\n2.jpg,sad,9\n3.jpg,,9\n4.jpg,sad,9\n"
             "4.jpg,happy,9\nsub/5.jpg,sad,10\ngone.jpg,sad,9\n",
             encoding="utf-8",
         )
@@ -114,7 +115,7 @@ class TestLabels:
         assert source.layout == "labels"
         assert [(a.name, a.values) for a in source.attributes] == [
             ("mood", ("happy", "sad")),
-            ("size", ("9", "10")),
+            ("width", ("9", "10")),
         ]
         assert labels_of(source) == {
             "1.jpg": ("happy", "10"),
@@ -242,3 +243,33 @@ def test_huge_files_are_not_read(
         pytest.raises(ValueError, match="larger than"),
     ):
         files.read("1.jpg")
+
+
+class TestFilesOfAFolder:
+    def test_linked_folders_are_looked_into(self, tmp_path: Path) -> None:
+        put(tmp_path / "elsewhere", "1.jpg", "2.jpg")
+        raw = put(tmp_path / "raw", "a/1.jpg")
+        (raw / "b").symlink_to(tmp_path / "elsewhere")
+        source = open_source(raw)
+        assert labels_of(source) == {"a/1.jpg": ("a",), "b/1.jpg": ("b",), "b/2.jpg": ("b",)}
+
+    def test_a_link_that_leads_back_ends(self, tmp_path: Path) -> None:
+        raw = put(tmp_path / "raw", "a/1.jpg", "b/1.jpg")
+        (raw / "b" / "back").symlink_to(raw)
+        (raw / "b" / "round").symlink_to("round")
+        assert list(labels_of(open_source(raw))) == ["a/1.jpg", "b/1.jpg", "b/round"]
+
+    def test_a_folder_that_cannot_be_listed_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        raw = put(tmp_path / "raw", "a/1.jpg", "b/1.jpg", ".trash/1.jpg")
+        listed = os.scandir
+
+        def scandir(folder: Path):
+            if Path(folder).name in ("b", ".trash"):
+                raise PermissionError(13, "Permission denied")
+            return listed(folder)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.raises(DatasetError, match=r"raw/b cannot be listed \(Permission denied\)"):
+            open_source(raw)

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import shutil
 import signal
 import threading
 import time
@@ -23,10 +24,12 @@ from training.config import (
     ScheduleConfig,
     TrainConfig,
 )
-from training.dataset import Dataset
+from training.dataset import Batch, Dataset
 from training.errors import ConfigError, SnapshotError, TrainingError
 from training.losses import ADVERSARIAL_LOSSES
-from training.snapshot import list_snapshots, load_newest
+from training.run_folder import Best, best_before
+from training.sampler import Sampler
+from training.snapshot import list_snapshots, load_newest, snapshot_folder
 from training.state import TrainingState
 from training.trainer import read_run, train
 
@@ -317,3 +320,40 @@ def test_pictures_smaller_than_the_network_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no run"):
         read_run(tmp_path)
+
+
+def test_a_best_moment_whose_snapshot_is_gone_is_forgotten(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    run = tmp_path / "run"
+    go(shortened(0.2), dataset, run)
+    newest = snapshot_folder(run, load_newest(run)[0].images_seen)
+    state = json.loads((newest / "state.json").read_text())
+    best = {"images_seen": 96, "measure": "swd", "value": 1e-9}
+    state["extra"]["best"] = best
+    (newest / "state.json").write_text(json.dumps(state))
+    assert best_before(run, load_newest(run)[0]) is None
+    shutil.copytree(newest, snapshot_folder(run, 96))
+    assert best_before(run, load_newest(run)[0]) == Best(**best)
+
+
+@pytest.mark.parametrize(("pictures", "scored"), [(530, 52), (48, 4), (30, 0)])
+def test_held_out_pictures_are_scored_in_groups_as_large_as_in_training(
+    tmp_path: Path, pictures: int, scored: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    held_out = Sampler.held_out
+
+    def counting(self: Sampler, *args: int, **named: int) -> Batch:
+        batch = held_out(self, *args, **named)
+        seen.append(len(batch.image_BHWC))
+        return batch
+
+    monkeypatch.setattr(Sampler, "held_out", counting)
+    few = Dataset(write_archive(tmp_path / "few.zip", count=pictures))
+    schedule = dataclasses.replace(CONFIG.schedule, total_kimg=0.016, batch_size=16, decay_kimg=0)
+    config = dataclasses.replace(CONFIG, schedule=schedule, holdout=500, log_kimg=0.016)
+    go(config, few, tmp_path / "run")
+    assert seen == [scored] * bool(scored)
+    [row] = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert ("r_v" in row) == bool(scored)

@@ -3,12 +3,14 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.source_files import printable
+
 console = Console()
 
 
 def say(line: str) -> None:
     """A line as it is, however long: paths and sentences are not to be broken or coloured."""
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
 
 
 def progress_bar(title: str, *columns: str) -> Progress:

@@ -18,7 +18,7 @@ def evaluate_command(
     data: Annotated[Path, typer.Option(help="Dataset archive to compare with.")],
     report: Annotated[Path, typer.Option(help="Where the JSON goes.")],
     samples: Annotated[int, typer.Option(help="Pictures generated, and as many real ones.")] = 500,
-    seed: Annotated[int, typer.Option(help="Which real pictures, which labels.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which real pictures, which labels.", min=0)] = 0,
     inception: Annotated[
         Path | None, typer.Option(help="Weights of FID's Inception v3: .pth or .safetensors.")
     ] = None,
@@ -59,7 +59,7 @@ def inspect_command(
     out: Annotated[Path, typer.Argument(help="Folder for the sheets.")],
     data: Annotated[Path, typer.Option(help="The archive it was trained on.")],
     samples: Annotated[int, typer.Option(help="Pictures that are looked through.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Which pictures are in the quiz.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which pictures are in the quiz.", min=0)] = 0,
 ) -> None:
     """Write sheets to judge a checkpoint by: the least liked, the nearest to training, a quiz."""
     from training.inspection import inspect
@@ -76,7 +76,7 @@ def project_command(
     label: Annotated[
         list[str] | None, typer.Option(help="A known label, as age=30-39; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.", min=0)] = 0,
     steps: Annotated[int, typer.Option(help="Steps of optimisation.", min=20)] = 400,
     unchecked: Annotated[bool, typer.Option(help="Take any picture, face or not.")] = False,
 ) -> None:

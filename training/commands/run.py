@@ -43,10 +43,14 @@ def train_command(
     kimg: Annotated[
         float | None, typer.Option(help="Length of the run in thousand images.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Everything random follows from it.", min=0)
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; default: all cores.", min=1)
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, as loss.r1_gamma=1; repeatable.")
     ] = None,
@@ -69,7 +73,9 @@ def train_command(
     resume = resume or (resume_if_any and bool(list_snapshots(run)))
     origin = Origin.load(begin_from, companions_of) if begin_from and not resume else None
     config = read_run(run) if resume else _preset(preset)
-    config = override(origin.begun(config) if origin else config, settings or [])
+    config = override(config, settings or [])
+    if origin:  # which widens networks and sets rates; what is set by hand counts more
+        config = override(origin.begun(config), settings or [])
     if kimg is not None:
         schedule = dataclasses.replace(config.schedule, total_kimg=kimg)
         config = dataclasses.replace(config, schedule=schedule)

@@ -62,8 +62,10 @@ def judges_gender(values: Sequence[str]) -> bool:
 
 
 def judges_age(values: Sequence[str]) -> bool:
-    """Whether all of an attribute's values read as ages."""
-    return not any(np.isnan(age_from(value)) for value in values)
+    """Whether all of an attribute's values read as ages, and one as a range of them: bare numbers
+    alone may count anything."""
+    ages = not any(np.isnan(age_from(value)) for value in values)
+    return ages and not all(value.isdecimal() for value in values)
 
 
 def _bin(age: float) -> int:

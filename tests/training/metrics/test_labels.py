@@ -55,3 +55,8 @@ def test_a_face_and_its_mirror_image_are_judged_alike() -> None:
     assert judgement == judge_face(face.mirrored())
     assert 0 <= judgement.female <= 1
     assert 0 <= judgement.age <= 80
+
+
+def test_bare_numbers_count_anything_and_are_no_ages() -> None:
+    assert not judges_age(("0", "1"))
+    assert judges_age(("0-9", "34", "60+"))
