@@ -3,7 +3,7 @@
 
 import { readAddress, writeAddress } from "./address.js";
 import { buildControls, showControls } from "./controls.js";
-import { describe, face, pictureUrl, randomSeed, same } from "./face.js";
+import { describe, pictureUrl, randomSeed, same } from "./face.js";
 import { bindKeys } from "./keys.js";
 import { bindKept, drawKept, redrawKept } from "./kept.js";
 import { loadModels, modelOf } from "./models.js";
@@ -147,7 +147,7 @@ function bind() {
       writeAddress(state);
     },
   });
-  bindCheck({ go: (seed, labels) => go(face(seed, labels)) });
+  bindCheck({ go });
   bindKeys();
   $("another").addEventListener("click", another);
   $("keep").addEventListener("click", () => keep());

@@ -1,11 +1,14 @@
 // Was this picture made here? Posts a file to the server and says what it answers, in plain words.
 
 import { describe, face } from "./face.js";
+import { allModels, defaultModel } from "./models.js";
 import { ask } from "./net.js";
 import { loadPicture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const PREVIEW = 96; // CSS pixels
+// What sheets, morphs and faces of latent vectors have for a seed; a text may look the same.
+const NO_SEED = /,|\.\.|^latent-[0-9a-f]{16}$/s;
 // What each verdict means; the server's own sentence stands in between.
 const MEANING = {
   reproduced: ["It was made here.", ""],
@@ -22,7 +25,7 @@ const MEANING = {
 let pending = new AbortController();
 let show;
 
-/** `go(seed, labels)` shows the face that a picture claims to be. */
+/** `go(face)` shows the face that a picture claims to be. */
 export function bindCheck({ go }) {
   show = go;
   $("file").addEventListener("change", () => {
@@ -52,7 +55,8 @@ async function check(file) {
     mine.signal.throwIfAborted();
     const [sentence, meaning] = MEANING[verdict];
     say(verdict, sentence, `${detail} ${meaning}`, file.name);
-    if (claims?.seed) await compare(claims, mine.signal);
+    const claimed = claims && faceOf(claims, verdict);
+    if (claimed) await compare(claimed, mine.signal);
   } catch (error) {
     if (!mine.signal.aborted) say("refused", "It could not be checked.", error.message, file.name);
   }
@@ -70,20 +74,26 @@ function say(verdict, sentence, explanation, name = "") {
   $("verdict").scrollIntoView({ block: "nearest" });
 }
 
-/** Beside the words, what this server makes of the seed and labels that the picture claims. */
-async function compare({ seed, labels }, signal) {
-  const claimed = Object.fromEntries(new URLSearchParams(labels ?? ""));
+/** The face that is claimed; null where it is not one of a seed, or its model is not loaded here. */
+function faceOf({ seed, model, labels }, verdict) {
+  if (verdict !== "reproduced" && NO_SEED.test(seed)) return null;
+  const loaded = allModels().find(({ name, digest }) => `${name}@${digest.slice(0, 12)}` === model);
+  return loaded ? face(seed, labels, loaded === defaultModel() ? "" : loaded.name) : null;
+}
+
+/** Beside the words, what this server makes of what the picture claims. */
+async function compare(claimed, signal) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = `Show seed ${seed}`;
+  button.textContent = `Show seed ${claimed.seed}`;
   button.addEventListener("click", () => {
-    show(seed, claimed);
+    show(claimed);
     scrollTo({ top: 0 });
   });
   $("verdict").append(button);
-  const { image } = await loadPicture(face(seed, claimed), PREVIEW, signal).catch(() => ({}));
+  const { image } = await loadPicture(claimed, PREVIEW, signal).catch(() => ({}));
   if (!image) return;
-  image.alt = describe(face(seed, claimed));
+  image.alt = describe(claimed);
   $("verdict").prepend(image);
   $("verdict").scrollIntoView({ block: "nearest" });
 }

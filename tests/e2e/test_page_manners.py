@@ -139,13 +139,15 @@ def test_changes_are_announced(page):
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_nothing(page, viewport):
+def test_axe_finds_nothing(page, server, viewport):
+    identity = server.client.get("/v1/faces/7.png").headers["X-Model"]
+    claims = {"seed": "7", "model": identity, "labels": {}}
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(viewport)
     page.route(
         "**/v1/verify",
         lambda route: route.fulfill(
-            json={"verdict": "reproduced", "claims": {"seed": "7"}, "detail": "It is seed 7."}
+            json={"verdict": "reproduced", "claims": claims, "detail": "It is seed 7."}
         ),
     )
     page.goto("/?seed=7~1#kept=11,anna;morph=11,anna,8")

@@ -198,6 +198,57 @@ def test_a_saved_picture_is_recognised_and_an_altered_one_is_not(page):
     expect(face(page)).to_have_attribute("src", re.compile(r"/7\.png\?gender=female"))
 
 
+def claims(page: Page, server, verdict: str, seed: str, model: str = "other@" + "0" * 12) -> None:
+    """Two models are there, and a picture is checked that claims to be of one."""
+    loaded = server.client.get("/v1/models").json()["models"][0]
+    other = loaded | {"name": "other", "digest": "0" * 64, "default": False}
+    page.route("**/v1/models", lambda route: route.fulfill(json={"models": [other, loaded]}))
+    page.route(  # the same faces would do
+        re.compile("model=other"),
+        lambda route: route.continue_(url=re.sub("[?&]model=other", "", route.request.url)),
+    )
+    said = {"seed": seed, "model": model, "labels": {}}
+    page.route(
+        "**/v1/verify",
+        lambda route: route.fulfill(json={"verdict": verdict, "claims": said, "detail": "So."}),
+    )
+    page.goto("/?seed=7")
+    shown(page)
+    check(page, "theirs.png", b"x")
+    expect(page.locator("#verdict")).to_contain_text("theirs.png")
+
+
+def test_beside_a_verdict_is_the_face_of_the_model_that_the_picture_names(page, server):
+    claims(page, server, "reproduced", "11")
+    verdict = page.locator("#verdict")
+    expect(verdict.locator("img")).to_have_attribute("src", re.compile("/11.png.*model=other"))
+    verdict.get_by_role("button", name="Show seed 11").click()
+    expect(face(page)).to_have_attribute("src", "/v1/faces/11.png?model=other")
+    assert query(page) == {"seed": ["11"], "model": ["other"]}
+
+
+@pytest.mark.parametrize(
+    ("seed", "model"),
+    [
+        ("1,2,3", "other@000000000000"),
+        ("7..8", "other@000000000000"),
+        ("latent-0123456789abcdef", "other@000000000000"),
+        ("7", "gone@000000000000"),
+        ("7", "other@111111111111"),
+    ],
+)
+def test_beside_what_no_seed_makes_here_is_no_face(page, server, seed, model):
+    claims(page, server, "claims_only", seed, model)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#verdict").get_by_role("button")).to_have_count(0)
+    expect(page.locator("#verdict img")).to_have_count(0)
+
+
+def test_a_text_that_looks_like_no_seed_is_one_once_it_was_made_again(page, server):
+    claims(page, server, "reproduced", "1,2,3")
+    expect(page.locator("#verdict").get_by_role("button", name="Show seed 1,2,3")).to_be_visible()
+
+
 def test_a_picture_may_be_dropped_anywhere(page, server):
     page.route(
         "**/v1/verify",
