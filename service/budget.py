@@ -4,37 +4,73 @@ Knows nothing about what is made. The queue bounds what the engine has to do; sh
 are whole in memory until they are encoded, which takes longer than the engine does.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
 from service.errors import QueueFullError
 from service.telemetry import Telemetry
 
 
+class Share:
+    """What was taken of a budget; `give_back` is called once nobody needs it any more."""
+
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back = give_back
+        self._lock = threading.Lock()
+        self._users = 1
+
+    def lasts_until_done(self, job: Future[Any]) -> None:
+        """Keep it until `job` is, too: a thread works on, whoever waited for it has left."""
+        with self._lock:
+            self._users += 1
+        job.add_done_callback(lambda _: self.leave())
+
+    def leave(self) -> None:
+        """One user less; from any thread."""
+        with self._lock:
+            self._users -= 1
+            last = not self._users
+        if last:
+            self._give_back()
+
+
 class PixelBudget:
-    """At most `most` pixels at a time. Belongs to the event loop."""
+    """At most `most` pixels at a time. What is spent may come back from any thread."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.taken = 0
+        self._lock = threading.Lock()
 
     @contextmanager
-    def spend(self, pixels: int, telemetry: Telemetry) -> Iterator[None]:
-        """Take `pixels` until the block is left; QueueFullError at once where they are not free.
+    def spend(self, pixels: int, telemetry: Telemetry) -> Iterator[Share]:
+        """Take `pixels` until the block is left, or for as long as the share lasts after that.
 
-        What is larger than the whole budget is let in when nothing else is in the making.
+        QueueFullError at once where they are not free. What is larger than the whole budget is let
+        in when nothing else is in the making.
         """
-        if self.taken and self.taken + pixels > self.most:
+        with self._lock:
+            full = self.taken and self.taken + pixels > self.most
+            if not full:
+                self.taken += pixels
+        if full:
             telemetry.requests_rejected.labels(reason="queue_full").inc()
             raise QueueFullError(
                 "As many large pictures are in the making as may be; try again in a moment, or ask "
                 "for a smaller one.",
                 retry_after=2,
             )
-        self.taken += pixels
+        share = Share(lambda: self._take_back(pixels))
         try:
-            yield
+            yield share
         finally:
+            share.leave()
+
+    def _take_back(self, pixels: int) -> None:
+        with self._lock:
             self.taken -= pixels
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from service.budget import Share
 from service.cache import PictureCache
 from service.encoder import encode, encoder_version
 from service.face_json import face_json
@@ -194,14 +195,19 @@ class Pipeline:
         inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
         return await self.encoded(face, inferred.image, {}, inferred)
 
-    async def assembled(self, make: Callable[[], bytes], media_type: str) -> bytes:
+    async def assembled(self, make: Callable[[], bytes], media_type: str, share: Share) -> bytes:
         """The sheet or animation that `make` encodes, off the event loop, and signed as faces are.
 
+        `share`: of the memory that `make` holds, until it is done, whoever is cancelled meanwhile.
         Raises what `make` raises.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._assembler, lambda: self._signed(make(), media_type)
-        )
+        work = [make]
+        job = self._assembler.submit(lambda: self._signed(work.pop()(), media_type))
+        share.lasts_until_done(job)
+        try:
+            return await asyncio.wrap_future(job)
+        finally:
+            work.clear()  # what is cancelled before its turn, the executor keeps until then
 
     async def image(
         self,

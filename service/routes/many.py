@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.archive import member_name, zip_stream
 from service.bodies import read_body
-from service.budget import BUDGET
+from service.budget import BUDGET, Share
 from service.encoder import encode, resample
 from service.errors import QueueFullError, TooLargeError
 from service.exchange import admit, disposition, identify, lease, state_of, while_connected
@@ -78,8 +78,9 @@ async def many_faces(request: Request) -> Response:
             _check_sheet(len(faces), faces[0].size)
             await admit(request, len(faces))
             pixels = sheet_pixels(len(faces), faces[0].size)
-            with BUDGET.spend(pixels, state["telemetry"]):
-                return await while_connected(request, _sheet(request, served, faces, items))
+            with BUDGET.spend(pixels, state["telemetry"]) as share:
+                sheet = _sheet(request, served, faces, items, share)
+                return await while_connected(request, sheet)
         await admit(request, len(faces))
         works = [
             _picture(request, served, face, item, stored=bool(many.seeds))
@@ -189,7 +190,7 @@ def _picture(
 
 
 async def _sheet(
-    request: Request, served: Served, faces: Sequence[Face], items: Sequence[Item]
+    request: Request, served: Served, faces: Sequence[Face], items: Sequence[Item], share: Share
 ) -> Response:
     side, format_ = faces[0].size, faces[0].format
     sheet = Sheet(len(faces), side)
@@ -210,7 +211,7 @@ async def _sheet(
             index += 1
     claims = _sheet_claims(faces)
     content = await state_of(request)["pipeline"].assembled(
-        lambda: encode(sheet.image_HWC, format_, claims=claims), FORMATS[format_]
+        lambda: encode(sheet.image_HWC, format_, claims=claims), FORMATS[format_], share
     )
     headers = {
         "X-Seed": claims.seed,

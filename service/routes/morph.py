@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.addresses import raw_headers
 from service.animation import ANIMATION_FORMATS, animate, animation_version
-from service.budget import BUDGET
+from service.budget import BUDGET, Share
 from service.encoder import resample
 from service.errors import QueueFullError
 from service.exchange import (
@@ -125,9 +125,9 @@ async def morph(request: Request) -> Response:
         async def make() -> bytes:
             with (
                 served.hold(),  # whoever waits for this may have come by another lease
-                BUDGET.spend(params.frames * params.size**2, state["telemetry"]),
+                BUDGET.spend(params.frames * params.size**2, state["telemetry"]) as share,
             ):
-                return await _film(request, served, start, end, params, seconds)
+                return await _film(request, served, start, end, params, seconds, share)
 
         film = state["pipeline"].stored(key, make, seconds)
         picture = await while_connected(request, film)
@@ -186,6 +186,7 @@ async def _film(
     end: Face,
     params: MorphParams,
     seconds: dict[str, float],
+    share: Share,
 ) -> bytes:
     pipeline = state_of(request)["pipeline"]
     ends = [
@@ -217,6 +218,7 @@ async def _film(
     content = await pipeline.assembled(
         lambda: animate(loop, params.format, claims=_claims(start, end)),
         ANIMATION_FORMATS[params.format],
+        share,
     )
     seconds |= {"frames": rendered - started, "encode": time.perf_counter() - rendered}
     return content

@@ -1,13 +1,19 @@
 """What bounds the large pictures in the making, alone and behind the routes."""
 
 import asyncio
+import threading
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from fakes import FakeEngine, Gate
-from serving import sample_of, serve
+from serving import eventually, sample_of, serve
 
 from service.budget import BUDGET, PixelBudget
+from service.cache import PictureCache
 from service.errors import QueueFullError
+from service.pipeline import Pipeline
 from service.telemetry import Telemetry
 
 
@@ -42,6 +48,49 @@ def test_what_is_larger_than_all_of_it_goes_alone(telemetry):
             pass
 
 
+@pytest.mark.parametrize("end", [lambda job: job.set_result(b""), lambda job: job.cancel()])
+def test_what_a_job_works_on_comes_back_when_that_is_done(telemetry, end):
+    budget, job = PixelBudget(100), Future()
+    with budget.spend(60, telemetry) as share:
+        share.lasts_until_done(job)
+    assert budget.taken == 60
+    end(job)
+    assert budget.taken == 0
+    with budget.spend(60, telemetry) as share:
+        share.lasts_until_done(job)
+        assert budget.taken == 60
+    assert budget.taken == 0
+
+
+async def test_what_is_cancelled_before_its_turn_keeps_nothing(telemetry):
+    budget, gate = PixelBudget(1000), Gate()
+    with ThreadPoolExecutor(1) as encoders, ThreadPoolExecutor(1) as assembler:
+        pipeline = Pipeline(PictureCache(0, telemetry), encoders, assembler, telemetry, deadline=9)
+
+        async def assemble(pixels, make):
+            with budget.spend(pixels, telemetry) as share:
+                return await pipeline.assembled(make, "image/png", share)
+
+        def large():
+            image_HWC = np.zeros((8, 8, 3), np.uint8)
+            return weakref.ref(image_HWC), asyncio.create_task(
+                assemble(64, lambda: image_HWC.tobytes())
+            )
+
+        first = asyncio.create_task(assemble(100, lambda: gate(1) or b"first"))
+        await asyncio.to_thread(gate.arrived.wait, 20)
+        image, second = large()
+        await eventually(lambda: budget.taken == 164)
+        second.cancel()
+        await asyncio.wait([second])
+        del second
+        await eventually(lambda: budget.taken == 100)
+        assert image() is None
+        gate.open()
+        assert await first == b"first"
+        assert budget.taken == 0
+
+
 LARGE = [
     ("GET", "/v1/morph?from=1&to=2&frames=32&size=1024", None),
     ("POST", "/v1/faces", {"count": 25, "size": 1024, "layout": "sheet"}),
@@ -65,3 +114,28 @@ async def test_one_large_picture_too_many_is_refused_at_once(method, path, body,
         assert (await first).status_code == 200
         assert (await small).status_code == 200
     assert BUDGET.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("encoder", "asked"), [("morph.animate", LARGE[0]), ("many.encode", LARGE[1])]
+)
+async def test_who_leaves_during_encoding_leaves_its_memory_taken(encoder, asked, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+
+    def encode(*_, **__):
+        begun.set()
+        go.wait(20)
+        return b""
+
+    monkeypatch.setattr(f"service.routes.{encoder}", encode)
+    method, path, body = asked
+    async with serve(FakeEngine) as client:
+        request = asyncio.create_task(client.request(method, path, json=body))
+        await asyncio.to_thread(begun.wait, 20)
+        taken = BUDGET.taken
+        request.cancel()
+        await asyncio.wait([request])
+        await eventually(lambda: not client.app.state.fleet._served["fake-16"]._holders)
+        assert BUDGET.taken == taken > 0
+        go.set()
+        await eventually(lambda: BUDGET.taken == 0)
