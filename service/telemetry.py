@@ -70,7 +70,9 @@ class Telemetry:
             "http_requests_total", "Answers sent.", "route", "method", "code"
         )
         self.http_request_duration = histogram(
-            "http_request_duration_seconds", "From request to last byte.", "route"
+            "http_request_duration_seconds",
+            "From request until the answer was handed to the system.",
+            "route",
         )
         self.requests_in_flight = gauge("requests_in_flight", "Requests being answered.")
         self.connections = gauge("connections", "Open connections of clients.")
