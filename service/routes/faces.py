@@ -32,7 +32,7 @@ from service.openapi import (
     picture_operation,
     problems,
 )
-from service.params import FaceParams, Seed, parse_face, split_extension
+from service.params import FaceParams, parse_face, split_extension
 from service.pipeline import Face, Picture, complete
 from service.served import Served
 from service.settings import Settings
@@ -63,16 +63,18 @@ async def image(request: Request) -> Response:
     responses={
         200: FACE_RESPONSE,
         302: {
-            "description": "The address of a face nobody has seen, with the same parameters.",
+            "description": "The address of a face nobody has seen, or of that of `seed`, with the "
+            "same parameters.",
             "headers": {"Location": {"schema": {"type": "string"}}},
         },
         **_PROBLEMS,
     },
-    openapi_extra=picture_operation(DIRECT_PARAMETER, *_PICTURE_PARAMETERS),
+    openapi_extra=picture_operation(DIRECT_PARAMETER, SEED_PARAMETER, *_PICTURE_PARAMETERS),
     summary="The way to a new face",
 )
 async def random_face(request: Request) -> Response:
-    """A redirect to a seed nobody has seen; with `direct=1` its bytes, as /image has them."""
+    """A redirect to a seed nobody has seen, unless `seed` names one; with `direct=1` its bytes,
+    as /image has them."""
     query = _query(request)
     direct = [text for name, text in query if name.casefold() == "direct"]
     # The way to a face costs as much as a face, however many it is to be chosen among.
@@ -81,11 +83,9 @@ async def random_face(request: Request) -> Response:
     if _direct(direct):
         return await _new_face(request, rest)
     with lease(request, _model(rest)) as served:
-        _parse(request, served, rest, seed=None)
+        params = _parse(request, served, rest, seed=None)
     named = [pair for pair in rest if pair[0].casefold() != "seed"]
-    chosen = [text for name, text in rest if name.casefold() == "seed"]
-    seed = Seed.parse(chosen[0]) if chosen else Seed.random()
-    location = quote(str(seed), safe="%~") + (f"?{urlencode(named)}" if named else "")
+    location = _last_part(params) + (f"?{urlencode(named)}" if named else "")
     # Relative: right behind a proxy that serves this under a prefix, too.
     return Response(
         status_code=302,
@@ -220,6 +220,17 @@ def _parse(
         prefer=prefer,
         best_of=BestOf(_settings(request).max_best_of, bool(served.spec.critic)),
     )
+
+
+def _last_part(params: FaceParams) -> str:
+    """Of the address that means this seed, with its format where the seed alone means another."""
+    text = params.seed.text
+    alone = text not in _NO_LAST_PARTS and split_extension(text)[1] is None
+    return quote(str(params.seed), safe="%~") + ("" if alone else f".{params.format}")
+
+
+_NO_LAST_PARTS = ("random", ".", "..")
+"""A route of its own, and what clients take for a way to elsewhere."""
 
 
 def _cost(request: Request, query: list[tuple[str, str]]) -> int:

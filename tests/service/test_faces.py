@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import io
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import numpy as np
 import pytest
@@ -71,6 +71,20 @@ async def test_random_leads_to_a_new_seed_with_the_same_parameters(client):
         assert opened(face).size == (32, 32)
         assert face.headers["X-Labels"] == "gender=female&age=60%2B"
     assert len(places) == 5
+
+
+@pytest.mark.parametrize(
+    "seed", ["7", "jane", "random", "jane.png", "jane.gif", ".", "..", ".png", "../..", "a b?#%2F"]
+)
+@pytest.mark.parametrize(("accept", "format_"), [("*/*", "PNG"), ("image/webp", "WEBP")])
+async def test_with_a_seed_random_leads_to_that_one(client, seed, accept, format_):
+    asked = {"params": {"seed": seed, "size": 32}, "headers": {"Accept": accept}}
+    answer = await client.get("/v1/faces/random", **asked)
+    place = urljoin("http://visage/v1/faces/random", answer.headers["Location"])
+    face = await client.get(place, headers={"Accept": accept})
+    assert face.headers["X-Seed"] == quote(seed, safe="")
+    assert opened(face).format == format_
+    assert face.content == (await client.get("/image", **asked)).content
 
 
 async def test_random_answers_the_bytes_where_asked_to(client):
