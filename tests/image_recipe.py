@@ -1,4 +1,4 @@
-"""The Dockerfile read as what it is: stages of instructions over a context of files.
+"""Dockerfiles read as what they are: stages of instructions over a context of files.
 
 Knows the instructions and the patterns of .dockerignore that this repository uses, and no others.
 """
@@ -46,9 +46,9 @@ class Stage:
                 yield sources, target
 
 
-def stages() -> list[Stage]:
-    """The stages of the repository's Dockerfile, in order; what stands before them is left out."""
-    text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+def stages(recipe: str = "Dockerfile") -> list[Stage]:
+    """The stages of one of the repository's, in order; what stands before them is left out."""
+    text = (REPOSITORY / recipe).read_text(encoding="utf-8")
     lines = re.sub(r"^ *#.*\n", "", text, flags=re.M).replace("\\\n", " ").splitlines()
     found: list[Stage] = []
     for line in filter(str.strip, lines):

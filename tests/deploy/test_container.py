@@ -58,6 +58,25 @@ def test_a_variant_is_built_from_one_pinned_image(variant):
     assert all("-c constraints.txt" in install for install in installs)
 
 
+@pytest.mark.parametrize("recipe", ["Dockerfile", "deploy/ray/Dockerfile"])
+def test_what_is_installed_is_where_the_service_is(recipe):
+    made = stages(recipe)
+    installs = [r for stage in made for r in stage.all("RUN") if "pip" in r and " install " in r]
+    assert installs
+    # The environment has no pip, so that a bare one is the system's and fills the system's Python.
+    assert all(command.startswith("pip --python /venv/bin/python install ") for command in installs)
+    assert IMAGE.variables("ENV")["PATH"].startswith("/venv/bin:")
+    assert recipe == "Dockerfile" or "PATH" not in made[-1].variables("ENV")
+
+
+def test_the_image_with_ray_is_made_of_the_image_and_nobody_in_it_is_root():
+    (ray,) = stages("deploy/ray/Dockerfile")
+    assert ray.base == "${BASE}"
+    recipe = (REPOSITORY / "deploy/ray/Dockerfile").read_text(encoding="utf-8")
+    assert f"ARG BASE=visage:{PROJECT['version']}\n" in recipe
+    assert ray.all("USER")[-1] == IMAGE.all("USER")[-1]
+
+
 def test_torch_is_the_version_of_make():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     assert f"TORCH ?= torch=={stages()[0].variables('ARG')['TORCH_VERSION']}\n" in makefile
