@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The CPU build of this very version, wherever the index has one; then the rest keeps it.
 TORCH ?= torch==2.13.0
-HOST ?= 127.0.0.1
-PORT ?= 8000
+HOST = $(or $(VISAGE_HOST),127.0.0.1)
+PORT = $(or $(VISAGE_PORT),8000)
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -40,7 +40,8 @@ lint: $(VENV)/.dev secrets audit  ## formatting, lint, types, import rules, secr
 
 # What the tests and the docs call a secret is none.
 secrets: $(VENV)/.dev  ## no key or password is in the repository
-	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify \
+	git ls-files -z > $(VENV)/.files
+	xargs -0 $(BIN)/detect-secrets-hook --no-verify < $(VENV)/.files \
 	  --exclude-files '^(tests/fuzz/corpus/|constraints.txt|models/checkpoints/|Makefile)' \
 	  --exclude-secrets '^(alpha|beta|alpha,beta|visitor|anything|password)$$'
 
@@ -90,6 +91,15 @@ clean:  ## remove the environment and every cache; data, runs and checkpoints st
 
 $(VENV)/.torch:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Visage needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	@# Debian and Ubuntu keep what venv needs in a package of its own.
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $$package"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$package >/dev/null; \
+	  else \
+	    echo "$(PYTHON) cannot make virtual environments: install the package $$package, then make again" >&2; exit 2; \
+	  fi; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) '$(TORCH)'
 	touch $@
@@ -102,14 +112,19 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e '.[cpu,train,eval,c2pa,ray,dev]'
 	touch $@ $(VENV)/.serve
 
-# The page is tested in Debian's Chromium; nothing is downloaded but by the system's own packager.
-browser:
-	@command -v chromium >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing chromium for the page's tests"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+# The page is tested in Debian's Chromium or in Chrome. Ubuntu has Chromium as a snap only, which will not do: there
+# Playwright downloads its own.
+browser: $(VENV)/.dev
+	@$(BIN)/python tests/find_browser.py >/dev/null || { \
+	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	    echo "the page's tests need a browser: install the package chromium or Chrome, or run" \
+	      "'$(BIN)/python -m playwright install chromium'; then make test again" >&2; exit 2; \
+	  fi; \
+	  echo "installing chromium for the page's tests"; apt-get update -qq; \
+	  if apt-cache show chromium 2>/dev/null | grep -q .; then \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
 	  else \
-	    echo "the page's tests need a browser: install the package chromium, then make test again" >&2; exit 2; \
+	    $(BIN)/python -m playwright install --with-deps chromium; \
 	  fi; }
 
 # Alerts are tested in Debian's Prometheus. Unpacked, not installed: that would leave a daemon running.

@@ -81,13 +81,14 @@ def _engine(
     installed = find_spec("openvino") is not None
     if kind == "openvino" and not installed:
         raise SettingsError(
-            "VISAGE_ENGINE is openvino, which is not installed: pip install 'visage[cpu]'"
+            "VISAGE_ENGINE is openvino, which is not installed: "
+            "pip install '.[cpu]' in the checkout"
         )
     if kind == "torch" or not installed:
         if precision == "bf16":
             raise SettingsError(
                 "VISAGE_PRECISION is bf16, which torch is not asked for here: "
-                "pip install 'visage[cpu]' and use VISAGE_ENGINE=openvino, or use fp32"
+                "pip install '.[cpu]' in the checkout and use VISAGE_ENGINE=openvino, or use fp32"
             )
         return TorchEngine(checkpoint, spec, tile=tile, threads=threads)
 

@@ -76,7 +76,7 @@ def load_signer(certificate: Path | None, key: Path | None) -> Signer | None:
     except ImportError:
         raise SettingsError(
             "VISAGE_C2PA_CERTIFICATE is set but c2pa-python is not installed: "
-            "pip install 'visage[c2pa]', or unset it"
+            "pip install '.[c2pa]' in the checkout, or unset it"
         ) from None
     chain_pem, key_pem = _read("CERTIFICATE", certificate), _read("KEY", key)
     try:

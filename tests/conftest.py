@@ -1,5 +1,6 @@
 """Makes the packages and the shared fakes importable, whichever way pytest is started; a Valkey."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ TESTS = Path(__file__).resolve().parent
 for folder in (TESTS, TESTS.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+
+# Servers on this machine are asked without a proxy, whatever the environment says.
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost,::1")))
+for name in ("ALL_PROXY", "all_proxy"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

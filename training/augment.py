@@ -84,8 +84,12 @@ def _cut_out(image_BCHW: Tensor, draw_B3: Tensor, probability: float) -> Tensor:
 
 def draws(random: np.random.Generator, size: int) -> NDArray[np.float32]:
     """draw_BK for a batch."""
-    first = random.random((size, AGAIN.start + 4), dtype=np.float32)
-    return np.concatenate([first, random.random((size, 6), dtype=np.float32)], axis=1)
+    # Those of the first change by themselves: they stay what they were before there were others.
+    first, again = (
+        random.random((size, count), dtype=np.float32)
+        for count in (CUTOUT.stop, DRAWS - CUTOUT.stop)
+    )
+    return np.concatenate([first, again], axis=1)
 
 
 @dataclass

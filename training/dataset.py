@@ -5,6 +5,7 @@ kept in a folder beside it. Knows nothing about networks or schedules, or which 
 when.
 """
 
+import errno
 import io
 import math
 import os
@@ -29,6 +30,10 @@ CHUNK = 512
 MOST_COMBINATIONS = 1 << 16
 MOST_AXES = 12
 """Of a joint prior: each attribute more multiplies it; a checkpoint holds it as nested lists."""
+
+
+_NO_FALLOCATE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems say that cannot take place ahead."""
 
 
 @dataclass(frozen=True)
@@ -188,14 +193,19 @@ class Dataset:
 
 
 def _whole_map(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.uint8]]":
-    """A new array in a file, all of whose place on the disk is taken now; OSError without it.
+    """A new array in a file, whose place on the disk is taken now where the system can do that.
 
-    A sparse one that finds the disk full is a bus error, which ends the process.
+    OSError where there is none: a sparse file that finds the disk full later is a bus error, which
+    ends the process.
     """
     array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in _NO_FALLOCATE:
+                    raise
     return array
 
 

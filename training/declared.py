@@ -38,7 +38,7 @@ def check_declared(source: Path, attributes: Sequence[DeclaredAttribute]) -> Non
     for name in names:
         if name.casefold() in reserved:
             raise DatasetError(
-                f"{source} has an attribute {name!r}, which a parameter of the server is called: "
+                f"{source} has an attribute {name!r}, and so is a parameter of the server called: "
                 "give it another name."
             )
 

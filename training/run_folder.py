@@ -98,7 +98,8 @@ def best_before(run: Path, snapshot: Snapshot) -> Best | None:
 
 
 def check_trained_on(run: Path, dataset: Dataset) -> None:
-    """Raises SnapshotError where the run was trained on other pictures, or under other labels."""
+    """Raises SnapshotError where the run was trained on other pictures, or under other labels, and
+    ConfigError where the folder does not say."""
     try:
         known = json.loads((run / DATASET).read_text(encoding="utf-8"))
         name, digest = known["name"], known["digest"]

@@ -12,6 +12,9 @@ from types import TracebackType
 from training.errors import DatasetError
 from training.zip_members import check_size, read_member
 
+_SYSTEMS_OWN = ("__MACOSX", "lost+found")
+"""What macOS adds to zips, and ext4 to volumes."""
+
 
 class SourceFiles:
     """Reads the files of a folder or a zip by name. One per process; not thread-safe."""
@@ -73,29 +76,34 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """All files in a folder and those below it, linked folders too, but none that leads back."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
+def _below(folder: Path, *, linked: bool = False) -> Iterator[Path]:
+    """All files in a folder and those below it, linked folders too. A link in one of those, or one
+    that leads back, is given itself, as a file that will not be read."""
     try:
         with os.scandir(folder) as entries:
-            found = [(folder / entry.name, _is_folder(entry)) for entry in entries]
+            found = [(Path(e.path), e.is_symlink(), _is_folder(e)) for e in entries]
     except OSError as error:
         raise DatasetError(
             f"{printable(str(folder))} cannot be listed ({error.strerror or error}): make it "
             "readable, or take it out."
         ) from error
-    for path, is_folder in found:
+    for path, is_link, is_folder in found:
         if not is_folder:
             yield path
-        elif not _is_hidden(path.name):
-            yield from _below(path, above | {real})
+        elif _is_hidden(path.name):
+            continue
+        elif is_link and (linked or folder.resolve().is_relative_to(path.resolve())):
+            yield path
+        else:
+            yield from _below(path, linked=linked or is_link)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Links followed; False for one that leads round in a circle."""
-    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+    """Links followed; False where one cannot be."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def leads_out(name: str) -> bool:
@@ -106,4 +114,4 @@ def leads_out(name: str) -> bool:
 
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return any(part.startswith(".") or part in _SYSTEMS_OWN for part in parts)

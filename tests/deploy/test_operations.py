@@ -108,7 +108,7 @@ def _environment(tmp_path: Path, port: str) -> dict[str, str]:
         **clean,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "MAKEFLAGS": f"--old-file={installed}",
-        "PORT": port,  # of `make serve`
+        "VISAGE_PORT": port,
         "VISAGE_THREADS": "1",
     }
 

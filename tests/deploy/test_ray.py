@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'visage[ray]'")
+pytest.importorskip("ray.serve", reason="Ray is not installed: pip install '.[ray]'")
 
 from ray_drills import CAPACITY, ONE_BY_ONE, accepted_at_once, kill_one, models, replace_all
 from running_ray import RunningRay, running_ray

@@ -13,7 +13,7 @@ from serving import eventually
 from uvicorn import Config
 from uvicorn.lifespan.on import LifespanOn
 
-pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'visage[ray]'")
+pytest.importorskip("ray.serve", reason="Ray is not installed: pip install '.[ray]'")
 
 from ray.serve.schema import ServeDeploySchema
 

@@ -1,13 +1,13 @@
 """Checkpoints to serve, servers that serve them, and a browser that looks at them."""
 
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browsing import DESKTOP, FLAGS
+from find_browser import find_browser
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from running_server import FACES_64, RunningServer, Start, server_factory
@@ -63,8 +63,8 @@ def server(tmp_path_factory, checkpoint) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; one per module, because its event loop must not outlive the module."""
-    executable = shutil.which("chromium")
+    """A Chromium; one per module, because its event loop must not outlive the module."""
+    executable = find_browser()
     assert executable, "the page's tests need a browser: install the package chromium (apt-get)"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)

@@ -121,10 +121,8 @@ def test_the_archive_before_stays(disk, tmp_path):
 
 def test_pictures_are_not_unpacked_by_half(disk, tmp_path):
     folder, full = disk
-    archive = write_archive(folder / "mine.zip", count=96, resolution=32)
-    archive_of_more = write_archive(tmp_path / "more.zip", count=96, resolution=64)
-    (folder / "mine.zip").unlink()
-    (folder / "mine.zip").symlink_to(archive_of_more)
+    archive = folder / "mine.zip"
+    archive.symlink_to(write_archive(tmp_path / "mine.zip", count=96, resolution=64))
     with full(), pytest.raises(DatasetError, match="free some space there") as caught:
         Dataset(archive).images(64)
     assert one_sentence(caught.value, folder)

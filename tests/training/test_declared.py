@@ -31,7 +31,7 @@ def checked(*attributes: tuple[object, tuple[object, ...]]) -> None:
         ([("hair", ("red", "red"))], r"the same but for case \(red, red\)"),
         ([("class", ("Male", "male"))], r"values of 'class' that are .* \(Male, male\): rename"),
         ([("Hair", ("a",)), ("hair", ("b",))], r"attributes that are .* \(Hair, hair\)"),
-        ([("Size", ("a", "b"))], "an attribute 'Size', which a parameter of the server"),
+        ([("Size", ("a", "b"))], "an attribute 'Size', and so is a parameter of the server called"),
         ([("age", ("1",)), ("from_age", ("2",))], "an attribute 'from_age'"),
     ],
 )

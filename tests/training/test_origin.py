@@ -253,6 +253,16 @@ def test_the_resolution_that_is_set_counts_more_than_the_presets(
     assert planned["schedule"]["start_resolution"] == 32
 
 
+def test_settings_that_need_the_checkpoints_resolution_are_taken(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    checkpoint = exported(tmp_path, dataset, critic=False)
+    arguments = ["train", "--data", str(dataset.archive), "--run", str(tmp_path / "run")]
+    arguments += ["--preset", "celeba_hq_1024", "--from", str(checkpoint), "--dry-run"]
+    arguments += ["--set", "network.resolution=16", "--set", "patches.weight=0.1"]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+
+
 def test_a_checkpoint_without_pixel_norms_is_refused(tmp_path: Path, dataset: Dataset) -> None:
     origin = Origin.load(exported(tmp_path, dataset, critic=False))
     lacking = dataclasses.replace(origin.checkpoint.config, pixel_norms=("latent",))

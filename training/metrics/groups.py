@@ -81,7 +81,7 @@ def _groups(
         single = [(f"{attribute}={name}", (i, i + 1)) for i, name in enumerate(names)]
         for name, span in single:
             yield name, _Members({column: span})
-        if judges_age(names):
+        if judges_age(attribute, names):
             single = [
                 (f"{attribute} {names[first]} to {names[end - 1]}", (first, end))
                 for first, end in _thirds(index_NA[:, column], len(names))
@@ -111,7 +111,7 @@ def _shares(
             if judges_gender(names):
                 right = gender_accuracy(seen.female_N[member_N], names, index_N)
                 shares[f"{attribute} as labelled"] = right
-            elif judges_age(names):
+            elif judges_age(attribute, names):
                 right = age_accuracy(seen.age_N[member_N], names, index_N)
                 shares[f"{attribute} within a bin of the label"] = right
     return {asked: 100 * share for asked, share in shares.items()}

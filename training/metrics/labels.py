@@ -61,11 +61,13 @@ def judges_gender(values: Sequence[str]) -> bool:
     return set(values) == {"male", "female"}
 
 
-def judges_age(values: Sequence[str]) -> bool:
-    """Whether all of an attribute's values read as ages, and one as a range of them: bare numbers
-    alone may count anything."""
+def judges_age(name: str, values: Sequence[str]) -> bool:
+    """Whether all of an attribute's values read as ages.
+
+    Bare numbers alone may count anything: they are ages where the attribute is called so.
+    """
     ages = not any(np.isnan(age_from(value)) for value in values)
-    return ages and not all(value.isdecimal() for value in values)
+    return ages and (name.casefold() == "age" or not all(value.isdecimal() for value in values))
 
 
 def _bin(age: float) -> int:

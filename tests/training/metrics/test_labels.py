@@ -43,9 +43,9 @@ def test_ages_in_years_and_other_buckets_are_understood() -> None:
 def test_which_attributes_can_be_judged() -> None:
     assert judges_gender(("female", "male"))
     assert not judges_gender(("male", "female", "other"))
-    assert judges_age(AGES)
-    assert not judges_age(("young", "old"))
-    assert not judges_age(("White", "60+"))
+    assert judges_age("years", AGES)
+    assert not judges_age("age", ("young", "old"))
+    assert not judges_age("age", ("White", "60+"))
 
 
 def test_a_face_and_its_mirror_image_are_judged_alike() -> None:
@@ -57,6 +57,7 @@ def test_a_face_and_its_mirror_image_are_judged_alike() -> None:
     assert 0 <= judgement.age <= 80
 
 
-def test_bare_numbers_count_anything_and_are_no_ages() -> None:
-    assert not judges_age(("0", "1"))
-    assert judges_age(("0-9", "34", "60+"))
+def test_bare_numbers_are_ages_only_where_the_attribute_is_called_so() -> None:
+    assert not judges_age("class", ("0", "1"))
+    assert judges_age("class", ("0-9", "34", "60+"))
+    assert judges_age("Age", ("20", "34"))

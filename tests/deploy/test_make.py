@@ -1,0 +1,66 @@
+"""The two commands on machines unlike this one: what they need is installed, or named."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import find_browser
+import pytest
+from running_server import REPOSITORY
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    names = ("VISAGE_", "MAKE", "HOST", "PORT")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(names)}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=REPOSITORY,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ([], {}, "VISAGE_HOST=127.0.0.1 VISAGE_PORT=8000"),
+        ([], {"VISAGE_PORT": "9000", "VISAGE_HOST": "::"}, "VISAGE_HOST=:: VISAGE_PORT=9000"),
+        (["PORT=9001"], {"VISAGE_PORT": "9000"}, "VISAGE_HOST=127.0.0.1 VISAGE_PORT=9001"),
+        ([], {"HOST": "x86_64-conda", "PORT": "1"}, "VISAGE_HOST=127.0.0.1 VISAGE_PORT=8000"),
+    ],
+)
+def test_serve_listens_where_the_settings_say(arguments, environment, expected):
+    assert expected in make("-n", "serve", *arguments, **environment).stdout
+
+
+def test_a_python_without_venv_is_told_apart_and_the_package_named(tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "make", "id"):
+        (programs / name).symlink_to(shutil.which(name))
+    python = programs / "python"
+    asked = 'case "$*" in *ensurepip*) exit 1;; esac'
+    python.write_text(f'#!/bin/sh\n{asked}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    target = f"{tmp_path}/venv/.torch"
+    made = make(f"PYTHON={python}", f"VENV={tmp_path}/venv", "SHELL=sh", target, PATH=str(programs))
+    assert made.returncode == 2
+    assert "install the package python3." in made.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_a_browser_from_a_snap_will_not_do(tmp_path, monkeypatch):
+    script = tmp_path / "chromium-browser"
+    script.write_text('#!/bin/sh\nexec /snap/bin/chromium "$@"\n')
+    (tmp_path / "snap").mkdir()
+    linked = tmp_path / "snap" / "chromium"
+    linked.write_bytes(b"\x7fELF")
+    (tmp_path / "chromium").symlink_to(linked)
+    chrome = tmp_path / "google-chrome"
+    chrome.write_bytes(b"\x7fELF")
+    for path in (script, linked, chrome):
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_browser.find_browser() == str(chrome)
