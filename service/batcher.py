@@ -74,6 +74,8 @@ class Batcher:
         self.watchdog = Watchdog(self._device)
         self.judge: Judge | None = None
         """Of its pictures, where the checkpoint has a critic; known once it is loaded."""
+        self.load_seconds = self.warm_up_seconds = 0.0
+        """What loading and warming up took; 0 before that."""
         self._stalled_after = stalled_after
         self._runner: BatchRunner | None = None
         self._last_tile = 0
@@ -184,10 +186,10 @@ class Batcher:
             self.judge = Judge(engine.critic, self._device, self._telemetry, name)
             if engine.critic.takes_turns:
                 self._weights_bytes += engine.critic.weights_bytes
-        self._telemetry.model_load.labels(name).set(loaded - started)
+        self.load_seconds = loaded - started
         self._advance(State.WARMING_UP)
         engine.warm_up()
-        self._telemetry.warmup.labels(name).set(time.perf_counter() - loaded)
+        self.warm_up_seconds = time.perf_counter() - loaded
         # Said before it is so: once it is, nothing but a batch may end this thread.
         log.info(
             "ready",
@@ -251,6 +253,8 @@ class Batcher:
 def _forget_locals(error: BaseException) -> None:
     """Of the calls it came through, which hold the engine and what it was computing."""
     link: BaseException | None = error
-    while link is not None:
+    seen: set[int] = set()  # causes and contexts together may go in a circle
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         traceback.clear_frames(link.__traceback__)
         link = link.__cause__ or link.__context__

@@ -245,6 +245,12 @@ class Fleet:
             telemetry.follow(
                 telemetry.engine_busy.labels(name), lambda: now[name].batcher.watchdog.busy_seconds
             )
+            telemetry.follow(
+                telemetry.model_load.labels(name), lambda: now[name].batcher.load_seconds
+            )
+            telemetry.follow(
+                telemetry.warmup.labels(name), lambda: now[name].batcher.warm_up_seconds
+            )
 
     def _open(self, folder: Path) -> Served:
         settings, telemetry = self._settings, self._telemetry

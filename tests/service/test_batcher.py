@@ -226,6 +226,25 @@ async def test_an_engine_that_fails_to_warm_up_is_let_go():
     assert [engine() for engine in engines] == [None]
 
 
+async def test_a_failure_whose_causes_go_in_a_circle_ends_the_thread():
+    def load():
+        first = ValueError("no such device")
+        try:
+            raise first
+        except ValueError:
+            try:
+                raise RuntimeError("nor another one")
+            except RuntimeError as error:
+                second = error
+        raise first from second
+
+    rig = Rig(load)
+    with capture_logs():
+        rig.batcher.start()
+        assert await asyncio.to_thread(rig.batcher.join, 20)
+    assert rig.batcher.wait_settled() is State.FAILED
+
+
 async def test_states_on_the_way_up_are_told():
     loading, warming = threading.Event(), threading.Event()
 

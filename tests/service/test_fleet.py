@@ -200,10 +200,14 @@ async def test_what_is_rejected_leaves_the_gauges_to_what_is_served(tmp_path):
         await eventually(lambda: sample("visage_reservoir_faces", model="fake-16") == 3)
         stuck = asyncio.create_task(client.get("/v1/faces/7.png"))
         await asyncio.to_thread(gate.arrived.wait, 20)
+        start = [f"visage_{what}_seconds" for what in ("model_load", "warmup")]
+        took = [sample(name, model="fake-16") for name in start]
+        assert min(took) > 0
         with capture_logs():
             assert (await client.post(LOAD, headers=ADMIN)).status_code == 422
         assert sample("visage_reservoir_faces", model="fake-16") == 3
         assert sample("visage_engine_busy_seconds", model="fake-16") > 0
+        assert [sample(name, model="fake-16") for name in start] == took
         gc.collect()
         assert [candidate() for candidate in candidates] == [None]
         gate.open()
