@@ -130,8 +130,8 @@ class EdgeMiddleware:
             await problem_response(error)(scope, receive, edge_send)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
-            if "route" in inner:  # by which who is outside counts
-                scope["route"] = inner["route"]
+            if inner is not scope and "route" in inner:
+                scope["route"] = inner["route"]  # telemetry, outside, counts by it
 
 
 async def _answer_preflight(scope: Scope, receive: Receive, send: Send) -> None:
