@@ -39,7 +39,10 @@ SILENCE = 30
 AT_ONCE = 2.0
 """Seconds to stop at once, after which to be killed."""
 PATIENCE = 10.0
-"""Seconds beyond twice the grace period for workers to end."""
+"""Seconds beyond twice the grace period for retiring workers to end."""
+LAST_MOMENTS = 4.0
+"""Seconds beyond the grace period for workers that stop: with the default grace period they are
+gone before Kubernetes and Compose, after 30 s, would kill them and this process too."""
 
 log = structlog.get_logger("service.supervisor")
 
@@ -193,7 +196,7 @@ class Supervisor:
                     continue
                 slot.child = fresh
                 old.retire()
-                await asyncio.wait([old.ended], timeout=self._longest)
+                await asyncio.wait([old.ended], timeout=2 * self._grace + PATIENCE)
                 old.kill()
             log.info("restarted", processes=len(self._slots))
         finally:
@@ -255,7 +258,7 @@ class Supervisor:
         self._stopping.set()
         for child in self._children:
             child.say(do="drain")
-        asyncio.get_running_loop().call_later(self._longest, self._kill_all)
+        asyncio.get_running_loop().call_later(self._grace + LAST_MOMENTS, self._kill_all)
 
     def _told_to_restart(self) -> None:
         if not self._stopping.is_set() and not self._restarting:
@@ -272,11 +275,6 @@ class Supervisor:
     def _kill_all(self) -> None:
         for child in self._children:
             child.kill()
-
-    @property
-    def _longest(self) -> float:
-        """Seconds after which a worker that was told to go has gone."""
-        return 2 * self._grace + PATIENCE
 
     def _task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

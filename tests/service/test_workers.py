@@ -1,5 +1,6 @@
 """What several processes are made of: shares, the handing over of connections, metrics as one."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import shares
@@ -14,6 +16,7 @@ from service.errors import SettingsError
 from service.handover import Place, give, take
 from service.metrics_shared import forget
 from service.settings import Settings, load_settings
+from service.supervisor import Supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -118,6 +121,21 @@ def test_who_is_gone_or_does_not_keep_up_takes_nothing():
 def test_a_place_is_told_in_one_argument():
     place = Place(3, 2, (4, 5), ("late",), "/dev/shm/x", 7, 9)
     assert Place.read(place.text()) == place
+
+
+async def test_a_stop_kills_what_hangs_before_kubernetes_kills_all(monkeypatch):
+    with socket.socket() as listener:
+        supervisor = Supervisor(Settings(), [], listener, [])
+    supervisor._stopping = asyncio.Event()
+    timers = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda delay, _: timers.append(delay))
+    supervisor._told_to_stop()
+    monkeypatch.undo()
+    base = REPOSITORY / "deploy/kubernetes/base/deployment.yaml"
+    pod = yaml.safe_load(base.read_text())["spec"]["template"]["spec"]
+    before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert [before + delay < pod["terminationGracePeriodSeconds"] for delay in timers] == [True]
 
 
 def test_the_supervisor_imports_neither_torch_nor_the_http_libraries():
