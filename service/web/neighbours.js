@@ -23,6 +23,7 @@ export function bindNeighbours({ go }) {
   buttons = Array.from({ length: SIDE * SIDE }, (_, index) => {
     const button = document.createElement("button");
     button.type = "button";
+    button.disabled = true; // until there is a face in the middle
     button.tabIndex = index === MIDDLE ? 0 : -1;
     button.addEventListener("click", () => choose(index, go));
     return button;

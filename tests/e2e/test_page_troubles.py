@@ -106,3 +106,18 @@ def test_a_refusal_is_told_in_the_servers_words(page, complaints):
     expect(page.get_by_role("alert")).to_be_hidden()
     shown(page)
     drop(complaints, "422")  # last of all: the browser may log a failure after the page shows it
+
+
+def test_before_the_first_face_there_is_nowhere_to_walk(page, complaints):
+    page.goto("/?seed=7&gender=x")
+    expect(page.get_by_role("alert")).to_contain_text("gender=x is not known")
+    drop(complaints, "422")
+    expect(page.locator("#grid button:disabled")).to_have_count(9)
+    expect(page.locator("#others")).to_be_disabled()
+    expect(page.locator("#back")).to_be_hidden()
+    page.locator("#grid button").first.click(force=True)
+    for key in ("o", "b", "g", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Another").click()
+    shown(page)
+    neighbours_drawn(page)
