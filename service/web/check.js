@@ -1,14 +1,14 @@
 // Was this picture made here? Posts a file to the server and says what it answers, in plain words.
 
 import { describe, face } from "./face.js";
-import { allModels, defaultModel } from "./models.js";
+import { allModels, defaultModel, identityOf } from "./models.js";
 import { ask } from "./net.js";
 import { loadPicture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const PREVIEW = 96; // CSS pixels
 // What sheets, morphs and faces of latent vectors have for a seed; a text may look the same.
-const NO_SEED = /,|\.\.|^latent-[0-9a-f]{16}$/s;
+const NO_SEED = /,|\.\.|^latent-[0-9a-f]{16}$/;
 // What each verdict means; the server's own sentence stands in between.
 const MEANING = {
   reproduced: ["It was made here.", ""],
@@ -77,7 +77,7 @@ function say(verdict, sentence, explanation, name = "") {
 /** The face that is claimed; null where it is not one of a seed, or its model is not loaded here. */
 function faceOf({ seed, model, labels }, verdict) {
   if (verdict !== "reproduced" && NO_SEED.test(seed)) return null;
-  const loaded = allModels().find(({ name, digest }) => `${name}@${digest.slice(0, 12)}` === model);
+  const loaded = allModels().find((each) => identityOf(each) === model);
   return loaded ? face(seed, labels, loaded === defaultModel() ? "" : loaded.name) : null;
 }
 

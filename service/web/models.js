@@ -1,13 +1,17 @@
 // What the server has loaded: the models and the attributes each one knows.
 
-import { ask } from "./net.js";
+import { ask, using } from "./net.js";
 
 let models = [];
 
 /** Ask the server, waiting while it loads. */
 export async function loadModels() {
   ({ models } = await (await ask("/v1/models")).json());
+  using(models.map(identityOf)); // what the browser keeps may be older
 }
+
+/** `name@digest12`, as the server names it in its answers and in pictures. */
+export const identityOf = ({ name, digest }) => `${name}@${digest.slice(0, 12)}`;
 
 export const allModels = () => models;
 export const defaultModel = () => models.find((model) => model.default) ?? models[0];

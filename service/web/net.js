@@ -1,5 +1,5 @@
 // Requests that wait when the server says so, and until it can be reached again.
-// Knows nothing about what is asked for.
+// Knows nothing about what is asked for, but which weights made it and which are in use.
 
 import { wait } from "./say.js";
 
@@ -7,6 +7,12 @@ const BUSY = [429, 502, 503, 504];
 const LONGEST_WAIT = 60; // seconds
 
 let resumeAt = 0; // no request leaves before this time
+const inUse = new Map(); // model → its identity `name@digest12`, as in X-Model
+
+/** From now on pictures by other weights of these models are out of date. */
+export const using = (identities) => identities.forEach((each) => inUse.set(modelIn(each), each));
+
+const modelIn = (identity) => identity.split("@")[0];
 
 /** Fetch; busy servers and lost connections are waited for, a refusal is an Error in its words. */
 export async function ask(url, options = {}) {
@@ -22,6 +28,12 @@ export async function ask(url, options = {}) {
       continue;
     }
     if (response.ok) {
+      const maker = response.headers.get("X-Model");
+      if (isOutOfDate(maker)) {
+        // Browsers keep pictures for a year, under addresses that outlive a model's weights.
+        if (options.cache !== "reload") return ask(url, { ...options, cache: "reload" });
+        using([maker]); // the server itself says so: it has loaded others since this page was opened
+      }
       if (Date.now() >= resumeAt) wait();
       return response;
     }
@@ -32,6 +44,12 @@ export async function ask(url, options = {}) {
     }
     hold(Number(response.headers.get("Retry-After")) || 1, detail ?? "The server is busy.");
   }
+}
+
+/** Whether its model is loaded, with other weights than these. */
+function isOutOfDate(identity) {
+  const present = identity && inUse.get(modelIn(identity));
+  return Boolean(present) && present !== identity;
 }
 
 /** Fill the browser's cache with what may be wanted next; whatever goes wrong does not matter. */

@@ -1,6 +1,7 @@
 """The page in a real browser when something is wrong: it waits, says so, and loses nothing."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import face, neighbours_drawn, put, shown
 from playwright.sync_api import Page, expect
+from running_server import FACES_64
 
 pytestmark = pytest.mark.e2e
 
@@ -121,3 +123,43 @@ def test_before_the_first_face_there_is_nowhere_to_walk(page, complaints):
     page.get_by_role("button", name="Another").click()
     shown(page)
     neighbours_drawn(page)
+
+
+PIXELS = """image => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    return canvas.toDataURL();
+}"""
+
+
+@pytest.mark.skipif(not FACES_64.is_dir(), reason="needs a second model")
+def test_faces_by_weights_that_were_replaced_are_fetched_anew(
+    browser, start, random_checkpoint, tmp_path
+):
+    folder = shutil.copytree(random_checkpoint, tmp_path / "faces")
+    server = start(checkpoints=folder, admin_token="secret").wait_ready()
+    context = browser.new_context(base_url=server.url)
+
+    def visit():
+        """What the face looks like, and how many answers the server itself gave to that."""
+        page, fetched = context.new_page(), []
+        page.on("response", lambda answer: "/7.png" in answer.url and fetched.append(answer))
+        page.goto("/?seed=7")
+        shown(page)
+        neighbours_drawn(page)
+        looks = face(page).evaluate(PIXELS)
+        anew = sum(answer.request.sizes()["responseBodySize"] > 0 for answer in fetched)
+        page.close()
+        return looks, anew
+
+    before, _ = visit()
+    assert visit() == (before, 0)
+    shutil.copytree(FACES_64, folder, dirs_exist_ok=True)
+    admin = {"Authorization": "Bearer secret"}
+    server.client.post("/v1/admin/models/faces/load", headers=admin).raise_for_status()
+    after, anew = visit()
+    assert after != before
+    assert anew > 0
+    assert visit() == (after, 0)
+    context.close()
