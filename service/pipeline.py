@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from service.budget import Share
 from service.cache import PictureCache
 from service.encoder import encode, encoder_version
+from service.errors import QueueFullError
 from service.face_json import face_json
 from service.labels import ModelSpec, label_text
 from service.latents import latent
@@ -145,10 +146,15 @@ class Pipeline:
                 return await self.encoded(face, image_HWC, seconds)
             with served.hold():  # whoever waits for this may have come by another lease
                 z_Z = latent(face.seed, face.spec.latent_dim)
-                inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
+                y_L = face.spec.space.encode(face.labels)
+                inferred = await self.image(served, z_Z, y_L, counts=False)
                 return await self.encoded(face, inferred.image, seconds, inferred)
 
-        return await self.stored(face.key, make, seconds)
+        try:
+            return await self.stored(face.key, make, seconds)
+        except QueueFullError as error:
+            served.queue.count(error)  # here: of all who wait for this, some may be uncounted
+            raise
 
     def at_hand(self, face: Face) -> Picture | None:
         """The picture of a seeded face, where this process has made it before."""
@@ -216,14 +222,16 @@ class Pipeline:
         y_L: NDArray[np.float32],
         *,
         deadline: float | None = None,
+        counts: bool = True,
     ) -> Inferred:
         """The bare image of one latent, not encoded; raises as `picture` does.
 
         `deadline`: `time.monotonic()` seconds; None: as long as a picture may take, from now.
+        `counts`: as of `RequestQueue.submit`.
         """
         if deadline is None:
             deadline = time.monotonic() + self._deadline
-        return await served.queue.submit(z_Z, y_L, deadline=deadline)
+        return await served.queue.submit(z_Z, y_L, deadline=deadline, counts=counts)
 
     async def encoded(
         self,

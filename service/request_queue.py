@@ -96,17 +96,23 @@ class RequestQueue:
         return len(self._entries)
 
     async def submit(
-        self, z_Z: NDArray[np.float32], y_L: NDArray[np.float32], *, deadline: float
+        self,
+        z_Z: NDArray[np.float32],
+        y_L: NDArray[np.float32],
+        *,
+        deadline: float,
+        counts: bool = True,
     ) -> Inferred:
         """Wait for the picture of one latent.
 
         Raises QueueFullError at once when the queue is full, DeadlineError when `deadline`
         (`time.monotonic()` seconds) passes, the refusal it was closed with when closed, and
         whatever the engine made of the batch. A cancelled caller leaves the queue.
+        `counts`: False where whoever is told of a full queue will `count` that.
         """
         future: asyncio.Future[Inferred] = asyncio.get_running_loop().create_future()
         entry = Entry(z_Z, y_L, deadline, future)
-        self._put(entry)
+        self._put(entry, counts)
         self._watch(entry)
         try:
             return await future
@@ -212,11 +218,11 @@ class RequestQueue:
             )
         return None
 
-    def check(self, patience: float, pictures: int = 1) -> None:
+    def check(self, patience: float, pictures: int = 1, *, counts: bool = True) -> None:
         """Raise what `submit` would for a request of so many that may take `patience` seconds.
 
         It spares whoever is refused anyway the work before `submit`, and the engine's thread the
-        wait for it; room now is no promise.
+        wait for it; room now is no promise. `counts`: as of `submit`.
         """
         if self._closed is not None:
             refusal = self._closed()
@@ -224,13 +230,18 @@ class RequestQueue:
                 self._telemetry.requests_rejected.labels(reason="draining").inc()
             raise refusal
         if error := self.no_room(patience, pictures):
-            if not _uncounted.get():
-                self._telemetry.requests_rejected.labels(reason=error.reason).inc()
+            if counts:
+                self.count(error)
             raise error
 
-    def _put(self, entry: Entry) -> None:
+    def count(self, error: QueueFullError) -> None:
+        """A request is refused for it."""
+        if not _uncounted.get():
+            self._telemetry.requests_rejected.labels(reason=error.reason).inc()
+
+    def _put(self, entry: Entry, counts: bool) -> None:
         with self._changed:
-            self.check(entry.deadline - entry.queued_at)
+            self.check(entry.deadline - entry.queued_at, counts=counts)
             self._entries.append(entry)
             self._changed.notify()
 
