@@ -8,7 +8,7 @@ what is refused anyway can be refused before the app is asked (`service/shedding
 """
 
 import asyncio
-import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,7 +19,9 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from service.errors import HeadersTooLargeError
+from service.errors import BadRequestError, HeadersTooLargeError, VisageError
+from service.middleware import TO_GET
+from service.problems import problem_response
 
 MAX_HEAD = 65_536
 """Bytes of a request line with its headers, give or take what one read brings; an address may
@@ -29,21 +31,21 @@ CONNECTION = "visage.connection"
 """Key in the ASGI scope: the connection that a request came by, a BoundedHttpProtocol."""
 _HEAD_BEGINS = b"HTTP/1.1 "
 
-_ERROR = HeadersTooLargeError(
+_TOO_LONG = HeadersTooLargeError(
     f"A request may have up to {MAX_HEAD} bytes before its body: send fewer or shorter headers."
 )
-_BODY = json.dumps(_ERROR.problem()).encode()
-_REFUSAL = b"".join(
-    (
-        STATUS_LINE[_ERROR.status],
-        b"content-type: application/problem+json\r\n",
-        b"content-length: %d\r\n" % len(_BODY),
-        b"cache-control: no-store\r\n",
-        b"x-content-type-options: nosniff\r\n",
-        b"connection: close\r\n\r\n",
-        _BODY,
-    )
+_NO_HTTP = BadRequestError(
+    "This is no HTTP request: percent-encode the address, use a method of HTTP, and mind the "
+    "lengths that are announced."
 )
+
+
+def _refusal(error: VisageError) -> bytes:
+    """The whole answer; it is the connection's last."""
+    response = problem_response(error)
+    own = ((b"x-request-id", secrets.token_hex(8).encode()), (b"connection", b"close"))
+    headers = [b"%s: %s\r\n" % header for header in (*response.raw_headers, *TO_GET, *own)]
+    return b"".join((STATUS_LINE[error.status], *headers, b"\r\n", response.body))
 
 
 Shed = Callable[[HTTPScope, list[tuple[bytes, bytes]]], bytes | None]
@@ -94,8 +96,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._may_shed = False
         if self._head > MAX_HEAD and not self.transport.is_closing():
-            self.transport.write(_REFUSAL)
+            self.transport.write(_refusal(_TOO_LONG))
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """What is no HTTP is refused as all else is; uvicorn's `msg` names no remedy."""
+        self.transport.write(_refusal(_NO_HTTP))
+        self.transport.close()
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

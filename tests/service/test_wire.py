@@ -7,6 +7,7 @@ import pytest
 import uvicorn
 from serving import eventually
 
+from service.middleware import TO_GET
 from service.wire import MAX_HEAD, BoundedHttpProtocol
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -49,6 +50,32 @@ async def refused(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         pass
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"urn:visage:problem:headers-too-large" in answer
+    assert_has_what_every_answer_has(answer)
+
+
+def assert_has_what_every_answer_has(answer: bytes) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")[1:]
+    assert {b"content-length: %d" % len(body), b"content-type: application/problem+json"} < {*lines}
+    assert {b": ".join(header) for header in TO_GET} < {*lines}
+    assert sum(line.startswith(b"x-request-id: ") for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "GET /v1/faces/é HTTP/1.1\r\n\r\n".encode(),
+        b"BREW /image HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_like_all_else(streams, sent):
+    reader, writer = streams
+    writer.write(sent)
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"urn:visage:problem:bad-request" in answer
+    assert_has_what_every_answer_has(answer)
 
 
 @pytest.mark.parametrize(
