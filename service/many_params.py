@@ -4,7 +4,9 @@ Knows nothing about HTTP objects or models. The body says exactly one of which s
 which latents; what belongs to all items may be said once.
 """
 
+import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Annotated, Any, Literal
@@ -186,6 +188,34 @@ class ManyRequest(BaseModel):
         examples = {f"example {i}": {"value": value} for i, value in enumerate(_EXAMPLES, 1)}
         content = {"schema": cls.model_json_schema(), "examples": examples}
         return {"required": True, "content": {"application/json": content}}
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that knows which of its members it was given more than once."""
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        super().__init__(members)
+        self.doubled: list[str] = []
+        if len(self) < len(members):
+            names = Counter(name for name, _ in members)
+            self.doubled = [name for name, times in names.items() if times > 1]
+
+
+def doubled_members(body: bytes) -> list[str]:
+    """Members given more than once, by their paths: `count`, `labels.1.age`.
+
+    Only for a body that ManyRequest reads, so all its bounds hold: of doubled members it takes the
+    last, without a word. Raises ValueError where this is no JSON.
+    """
+    # Numbers as they stand: they are not looked at, and long ones would be refused.
+    whole = json.loads(body, object_pairs_hook=_Object, parse_int=str, parse_float=str)
+    labels = whole.get("labels", _Object([]))
+    objects = {"": whole}
+    if isinstance(labels, list):
+        objects |= {f"labels.{index}.": one for index, one in enumerate(labels)}
+    else:
+        objects["labels."] = labels
+    return [where + name for where, one in objects.items() for name in one.doubled]
 
 
 def narrowed(

@@ -19,12 +19,17 @@ from service.archive import member_name, zip_stream
 from service.bodies import read_body
 from service.budget import BUDGET, Share
 from service.encoder import encode, resample
-from service.errors import QueueFullError, TooLargeError
+from service.errors import (
+    InvalidParameter,
+    InvalidParametersError,
+    QueueFullError,
+    TooLargeError,
+)
 from service.exchange import admit, disposition, identify, lease, state_of, while_connected
 from service.labels import label_text
 from service.latents import latent
 from service.many_items import Item, items_of
-from service.many_params import MOST, ManyRequest
+from service.many_params import MOST, ManyRequest, doubled_members
 from service.openapi import problems
 from service.pacing import Work, in_order, insisting
 from service.params import FORMATS, FaceParams
@@ -122,7 +127,7 @@ class _HoldingResponse(StreamingResponse):
 
 def _parse(body: bytes) -> ManyRequest:
     try:
-        return ManyRequest.model_validate_json(body)
+        many = ManyRequest.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         if any(e["type"] == "too_long" for e in found):
@@ -131,6 +136,14 @@ def _parse(body: bytes) -> ManyRequest:
                 "is less: ask for less at a time."
             ) from None
         raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in found]) from None
+    if doubled := doubled_members(body):
+        raise InvalidParametersError(
+            [
+                InvalidParameter(name, f"{name} is given more than once: give it once.")
+                for name in doubled
+            ]
+        )
+    return many
 
 
 def _face(item: Item, many: ManyRequest, served: Served) -> Face:

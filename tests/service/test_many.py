@@ -155,6 +155,23 @@ async def test_what_is_not_valid_is_named(client, sample, body, parameter):
     assert sample("visage_batch_size_count", model="fake-16") == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "parameters"),
+    [
+        ('{"count": 1, "count": 2}', ["count"]),
+        ('{"count": {}, "size": 32, "count": 2, "size": 32, "count": 1}', ["count", "size"]),
+        ('{"count": 1, "labels": {"age": 20, "age": 60}}', ["labels.age"]),
+        ('{"count": 2, "labels": [{}, {"age": 20, "\\u0061ge": 20}]}', ["labels.1.age"]),
+        ('{"seeds": ' + "9" * 4000 + ', "seeds": ["NaN"]}', ["seeds"]),
+    ],
+)
+async def test_a_member_given_twice_is_named(client, body, parameters):
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/v1/faces", content=body, headers=headers)
+    found = problem(answer, 422, "invalid-parameters")["errors"]
+    assert [error["parameter"] for error in found] == parameters
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 async def test_latents_are_finite(client, number):
     body = '{"latents": [[' + ",".join([number] * Z) + "]]}"
