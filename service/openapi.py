@@ -27,7 +27,7 @@ _STATUSES = {
     403: "Admin routes are off.",
     404: "The model is not loaded.",
     406: "This format is not made here.",
-    413: "More items, or a larger body, than one request may have.",
+    413: "More pictures, pixels or bytes than one request may ask for, or more than the quota.",
     414: "The address is too long.",
     415: "This route does not read such bodies.",
     422: "Something is unknown, doubled or not valid; lists what is allowed.",

@@ -40,7 +40,7 @@ from service.settings import Settings
 router = APIRouter(tags=["faces"])
 
 _PICTURE_PARAMETERS = [SIZE_PARAMETER, FORMAT_PARAMETER, MODEL_PARAMETER, BEST_OF_PARAMETER]
-_PROBLEMS = problems(401, 404, 406, 414, 422, 429, 500, 503, 504)
+_PROBLEMS = problems(401, 404, 406, 413, 414, 422, 429, 500, 503, 504)
 
 
 @router.get(

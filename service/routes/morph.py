@@ -72,7 +72,7 @@ def _seed_parameter(end: str, about: str) -> dict[str, Any]:
             },
         },
         304: {"description": "The client has these very bytes."},
-        **problems(401, 404, 414, 422, 429, 500, 503, 504),
+        **problems(401, 404, 413, 414, 422, 429, 500, 503, 504),
     },
     openapi_extra=picture_operation(
         _seed_parameter("from", "Seed of the face where it starts and ends"),

@@ -58,6 +58,15 @@ async def test_every_problem_is_described_as_one(client):
     assert "HTTPValidationError" not in str(doc)
 
 
+async def test_what_may_cost_more_than_the_quota_says_so():
+    async with serve(rate_limit="2/minute") as client:
+        answer = await client.get("/v1/morph?from=1&to=2")
+        doc = await document(client)
+    assert answer.status_code == 413
+    for path in ("/image", "/v1/faces/random", "/v1/faces/{seed}", "/v1/morph"):
+        assert "413" in doc["paths"][path]["get"]["responses"]
+
+
 async def test_every_operation_has_a_summary_and_every_reference_leads_somewhere(client):
     doc = await document(client)
     schemas = set(doc["components"]["schemas"])
