@@ -51,6 +51,12 @@ class Checkpoint:
         known = {
             key: self.provenance.get(key) for key in ("images_seen", "origin", "averaged_with")
         }
+        training = self.provenance.get("training")
+        known["companion_weights"] = {
+            name: part["weight"]
+            for name, part in (training if isinstance(training, dict) else {}).items()
+            if isinstance(part, dict) and part.get("weight")
+        }
         return {"name": self.name, "weights_sha256": self.digest, **known}
 
     def build(self) -> Generator:

@@ -5,6 +5,9 @@ from typing import Any
 
 from models import Attribute, Generator
 
+_SEEN_THROUGH = ("features", "variety")
+"""Discriminators that see pictures through EfficientNet."""
+
 
 def model_card(
     name: str,
@@ -51,7 +54,7 @@ def model_card(
         "## Quality",
         _quality(provenance["metrics"]),
         *_other_pictures(provenance["metrics"], dataset),
-        *_dependence(provenance["training"]),
+        *_dependence(provenance),
         "## Limits",
         "- It shows what its training pictures show, with their skew: groups that are rare in the "
         "table above are made less well and less varied.\n"
@@ -140,16 +143,29 @@ def _other_pictures(metrics: Mapping[str, Any] | None, dataset: Mapping[str, Any
     ]
 
 
-def _dependence(training: Mapping[str, Any]) -> list[str]:
-    """What the figures above cannot say, where the run had help from a network that gives them."""
+def _dependence(provenance: Mapping[str, Any]) -> list[str]:
+    """What the figures above cannot say, where the run had help from a network that gives them, or
+    what it came from had."""
     # Neither is in the settings of earlier versions.
-    if not any(training.get(name, {}).get("weight") for name in ("features", "variety")):
+    training = provenance["training"]
+    weights = {name: training.get(name, {}).get("weight") for name in _SEEN_THROUGH}
+    if not any(weights.values()) and not any(map(_helped, _sources(provenance))):
         return []
     return [
         "In training a discriminator beside the first saw pictures through EfficientNet-lite0. So "
         "figures from EfficientNet's features are not independent of it; those of faces, labels "
         "and sliced Wasserstein distance are."
     ]
+
+
+def _helped(source: Mapping[str, Any]) -> bool:
+    """Whether weights that these came from were trained so, or came from such weights."""
+    weights = source.get("companion_weights", {})
+    return any(map(weights.get, _SEEN_THROUGH)) or any(map(_helped, _sources(source)))
+
+
+def _sources(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [facts[name] for name in ("origin", "averaged_with") if facts.get(name)]
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -18,6 +18,7 @@ from training.dataset import Dataset
 from training.errors import ConfigError
 from training.export import averaged_generator, export
 from training.presets import smoke_16
+from training.run_folder import write_facts
 from training.snapshot import Snapshot, load_newest, save_snapshot
 from training.state import TrainingState
 
@@ -36,6 +37,7 @@ def write_run(run: Path, dataset: Dataset, *, drift: float = 0.0, seed: int = 0)
     network = NETWORK.generator(dataset.label_dim)
     state = TrainingState.initial(config, network, torch.device("cpu"))
     weights = {key: value + drift for key, value in state.average.state_dict().items()}
+    write_facts(run, config, dataset)
     save_snapshot(run, Snapshot(12_000, 1, {"average": weights}, {}), keep=1)
     return run
 
@@ -65,6 +67,7 @@ def test_weights_are_the_mean_by_share_and_card_and_provenance_say_so(
         "share": 0.25,
         "dataset": earlier.provenance["dataset"],
         "origin": None,
+        "companion_weights": {},
         "averaged_with": None,
     }
     card = (tmp_path / "mean" / "README.md").read_text()

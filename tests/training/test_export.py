@@ -16,6 +16,7 @@ from models import load_checkpoint, to_pixels
 from service import labels as served
 from service.latents import latent
 from service.params import Seed
+from training.card import model_card
 from training.config import FeatureConfig, NetworkConfig, VarietyConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
@@ -107,6 +108,23 @@ def test_the_card_says_how_the_run_grew_and_what_helped_it(
     card = (tmp_path / "helped" / "README.md").read_text()
     assert "learned in 50 steps to repeat what was there" in card
     assert "EfficientNet's features are not independent" in card
+
+
+@pytest.mark.parametrize("by", ["origin", "averaged_with"])
+def test_help_that_weights_came_from_is_told_too(exported: Path, tmp_path: Path, by: str) -> None:
+    dataset, run = Dataset(exported / "noise.zip"), exported / "run"
+    helped = dataclasses.replace(CONFIG, features=FeatureConfig(weight=0.2))
+    written = {"config": helped, "dataset": dataset, "licence": "Free"}
+    lineage = export(run, tmp_path / "helped", **written).lineage()
+    assert lineage["companion_weights"] == {"features": 0.2}
+    plain = load_checkpoint(exported / "tiny").provenance
+    generator, attributes = load_checkpoint(exported / "tiny").build(), dataset.attributes()
+    facts = {**lineage, "critic": False, "companions": False, "share": 0.5}
+    for source in (facts, {**facts, "companion_weights": {}, "origin": facts}):
+        card = model_card("mine", generator, attributes, {**plain, by: source})
+        assert "EfficientNet's features are not independent" in card
+    unhelped = {**facts, "companion_weights": {"patches": 0.3}}
+    assert "EfficientNet" not in model_card("mine", generator, attributes, {**plain, by: unhelped})
 
 
 @pytest.mark.parametrize("other", [False, True])

@@ -20,6 +20,7 @@ from models import Checkpoint, load_checkpoint, to_pixels
 from training.dataset import Dataset
 from training.errors import EvaluationError
 from training.metrics.compare import measure
+from training.metrics.face_figures import nearest_to_training
 from training.metrics.features import Advance
 from training.metrics.groups import compare_groups
 from training.metrics.sets import SetBuilder, available_judges
@@ -48,7 +49,8 @@ def evaluate_checkpoint(
     distribution; `inception` is a file of Inception's weights. The result, also written to
     `report` as JSON, names checkpoint and data set and lists the measures: name, generated, real
     (the baseline), samples, better, method; `groups`, how faces and labels do in each group of
-    labels (see training/metrics/groups.py); and in `left_out` why others were not taken.
+    labels (see training/metrics/groups.py); `nearest_to_training`, seeds to look at; and in
+    `left_out` why others were not taken.
     Raises CheckpointError, DatasetError or EvaluationError.
     """
     checkpoint, dataset = load_checkpoint(checkpoint_folder), Dataset(archive)
@@ -87,6 +89,10 @@ def evaluate_checkpoint(
             if figure.name in of_real  # the archive may lack an attribute, or a label pictures
         ],
         "groups": compare_groups(generated, [reference, held_out]),
+        "nearest_to_training": [
+            {"seed": row, "labels": _labels(checkpoint, index_NA[row]), "distance": distance}
+            for row, distance in nearest_to_training(generated, reference)
+        ],
         "left_out": judges.left_out,
     }
     if report is not None:
@@ -102,7 +108,11 @@ def summary(result: Mapping[str, Any]) -> str:
         f"{m['name']:{width}}  {m['generated']:9.4g}{m['real']:9.4g}{m['samples']:9}  {m['better']}"
         for m in result["measures"]
     ]
-    return "\n".join([*lines, *_worst_groups(result["groups"]), *result["left_out"]])
+    nearest = ", ".join(
+        f"{face['seed']} ({face['distance']:.2f})" for face in result["nearest_to_training"]
+    )
+    look = [f"nearest to training faces, by seed: {nearest}"] if nearest else []
+    return "\n".join([*lines, *_worst_groups(result["groups"]), *look, *result["left_out"]])
 
 
 def _worst_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -121,6 +131,10 @@ def _worst_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         for points, asked, group, share in behind[:WORST_GROUPS]
         if points < 0
     ]
+
+
+def _labels(checkpoint: Checkpoint, index_A: NDArray[np.int64]) -> dict[str, str]:
+    return {a.name: a.values[i] for a, i in zip(checkpoint.attributes, index_A, strict=True)}
 
 
 def draw_labels(checkpoint: Checkpoint, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

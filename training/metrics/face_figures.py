@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
+from training.metrics.features import FaceFeatures
 from training.metrics.figure import Figure, PictureSet
 from training.metrics.labels import age_accuracy, gender_accuracy, judges_age, judges_gender
 from training.metrics.novelty import (
@@ -13,6 +15,7 @@ from training.metrics.novelty import (
 )
 
 COPY_DISTANCE = 0.3  # faces with a little noise or blur, or mirrored, stay within it of themselves
+NAMED = 12  # pictures that a report names, to be looked at
 FEWEST_FOR_THE_FIRST = 500  # samples below which a first percentile is one or two of them
 
 
@@ -48,13 +51,9 @@ def novelty_figures(pictures: PictureSet, reference: PictureSet) -> Iterator[Fig
     """Distances to the nearest training face and the nearest other sample; none without dlib."""
     if pictures.faces is None or reference.faces is None or pictures.source_ME is None:
         return
-    embedding_NE, source_ME = pictures.faces.embedding_NE, pictures.source_ME
-    count = len(source_ME)
-    to_others_N = nearest_other_distance(embedding_NE)
-    to_source_M = distances_in_pairs(embedding_NE[:count], source_ME)
-    to_training_M = np.minimum(
-        to_source_M, nearest_distance(embedding_NE[:count], reference.faces.embedding_NE)
-    )
+    to_others_N = nearest_other_distance(pictures.faces.embedding_NE)
+    to_training_M = _to_training(pictures.faces, pictures.source_ME, reference.faces)
+    count = len(to_training_M)
     training = "dlib embedding; nearest of the reference and of the training picture next in pixels"
     yield Figure(
         "distance to the nearest other sample, median",
@@ -86,3 +85,24 @@ def novelty_figures(pictures: PictureSet, reference: PictureSet) -> Iterator[Fig
         "lower",
         f"share nearer than {COPY_DISTANCE} to a training face; {training}",
     )
+
+
+def nearest_to_training(pictures: PictureSet, reference: PictureSet) -> list[tuple[int, float]]:
+    """Which pictures are the nearest to a training face, and how far off; none without dlib.
+
+    All that `copies` counts, and the nearest others up to NAMED, nearest first: to be looked at.
+    """
+    if pictures.faces is None or reference.faces is None or pictures.source_ME is None:
+        return []
+    distance_M = _to_training(pictures.faces, pictures.source_ME, reference.faces)
+    named = max(NAMED, int((distance_M < COPY_DISTANCE).sum()))
+    return [(int(i), float(distance_M[i])) for i in distance_M.argsort(kind="stable")[:named]]
+
+
+def _to_training(
+    faces: FaceFeatures, source_ME: NDArray[np.float64], reference: FaceFeatures
+) -> NDArray[np.float64]:
+    """From each of the first M to the nearest training face that was looked at, [M]."""
+    embedding_ME = faces.embedding_NE[: len(source_ME)]
+    to_source_M = distances_in_pairs(embedding_ME, source_ME)
+    return np.minimum(to_source_M, nearest_distance(embedding_ME, reference.embedding_NE))

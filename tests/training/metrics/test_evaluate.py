@@ -140,10 +140,18 @@ def test_every_measure_stands_beside_its_baseline(archive: Path, tmp_path: Path)
     assert all(np.isfinite([m["generated"], m["real"]]).all() for m in measures.values())
     assert measures["face found, %"]["samples"] == 4
     assert measures["distance to the nearest training face, median"]["samples"] == 2
+    nearest = result["nearest_to_training"]
+    assert sorted(face["seed"] for face in nearest) == [0, 1]
+    assert nearest[0]["distance"] <= nearest[1]["distance"]
+    assert np.mean([face["distance"] for face in nearest]) == pytest.approx(
+        measures["distance to the nearest training face, median"]["generated"]
+    )
+    assert all(set(face["labels"]) == {"gender", "age", COLOUR.name} for face in nearest)
+    assert f"nearest to training faces, by seed: {nearest[0]['seed']} (" in summary(result)
     swd = measures["sliced Wasserstein ×10³, mean"]
     assert swd["generated"] > swd["real"]
     lines = summary(result).splitlines()
-    assert len(lines) == 1 + len(measures) + len(result["left_out"])
+    assert len(lines) == 1 + len(measures) + 1 + len(result["left_out"])
     assert lines[-1] == "No --inception."
     assert lines[0].split() == ["generated", "real", "samples", "better"]
     documented = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
