@@ -5,7 +5,7 @@ Knows nothing about routes. Pure ASGI: a wrapper around the body would hide disc
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from fastapi.responses import JSONResponse
@@ -59,6 +59,9 @@ _FOR_OTHER_ORIGINS = (
 TO_GET = (*_EVERY_ANSWER, *_NO_DOCUMENT, *_FOR_OTHER_ORIGINS)
 """Headers that every answer to GET has, beside x-request-id, unless it is a document."""
 
+_LISTS = (b"accept", b"if-none-match")
+"""Headers that may come on several lines, of which readers look at one."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -66,6 +69,16 @@ def request_name(asked: Mapping[bytes, bytes]) -> str:
     """What the client calls its request, by its headers, where that is a name; else a new one."""
     given = asked.get(b"x-request-id", b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def joined(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """`headers` with each list on one line (RFC 9110, 5.3)."""
+    lists = {
+        name: b", ".join(value for found, value in headers if found == name)
+        for name in dict(headers)
+        if name in _LISTS
+    }
+    return [header for header in headers if header[0] not in lists] + list(lists.items())
 
 
 class EdgeMiddleware:
@@ -80,6 +93,8 @@ class EdgeMiddleware:
             return
         # By hand and not by Starlette's Headers, which takes as long as answering from the cache.
         asked = dict(reversed(scope["headers"]))
+        if len(asked) < len(scope["headers"]):
+            scope["headers"] = joined(scope["headers"])
         scope[REQUEST_ID] = request_id = request_name(asked)
         method = scope["method"]
         preflight = method == "OPTIONS" and b"access-control-request-method" in asked

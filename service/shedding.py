@@ -23,7 +23,7 @@ from service.exchange import ServiceState
 from service.express import FACES, IMAGE, SEEDED
 from service.fleet import Fleet
 from service.limits import RateLimiter
-from service.middleware import TO_GET, request_name
+from service.middleware import TO_GET, joined, request_name
 from service.problems import problem_response
 from service.served import Served
 from service.telemetry import Series, Telemetry
@@ -72,7 +72,10 @@ class Shedding:
         if served is None or not served.queue.nearly_full(self._deadline, NEAR):
             return None
         started = time.perf_counter()
-        asked = dict(reversed(list(scope["headers"])))
+        headers = list(scope["headers"])
+        asked = dict(reversed(headers))
+        if len(asked) < len(headers):  # the app remembers addresses by the whole Accept
+            asked = dict(reversed(joined(headers)))
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._longest:
             return None
         route = _new_picture(scope, asked, served)

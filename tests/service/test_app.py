@@ -90,6 +90,14 @@ async def test_another_etag_is_answered_with_the_picture(client):
     picture(await client.get("/v1/faces/7.png", headers={"If-None-Match": '"other"'}))
 
 
+async def test_lists_may_come_on_several_lines(client):
+    accept = [("Accept", "text/html"), ("Accept", "image/webp")]
+    answer = await client.get("/v1/faces/7", headers=accept)
+    assert answer.headers["Content-Type"] == "image/webp"
+    tags = [("If-None-Match", '"other"'), ("If-None-Match", answer.headers["ETag"])]
+    assert (await client.get("/v1/faces/7", headers=accept + tags)).status_code == 304
+
+
 @pytest.mark.parametrize("path", ["/image", "/v1/faces/7.png", "/v1/faces/7?age=34"])
 async def test_head_has_the_headers_and_costs_nothing(client, sample, path):
     answer = await client.head(path)

@@ -105,6 +105,17 @@ async def test_what_needs_no_engine_is_answered(server):
     assert not any(server.shed)
 
 
+async def test_an_address_is_known_by_all_lines_of_its_accept_header(server):
+    path, accept = "/v1/faces/5", {"Accept": "text/html\r\nAccept: image/webp"}
+    made = await server.ask(path, **accept)
+    assert made["content-type"] == "image/webp"
+    assert (await server.ask(path, **accept))["x-cache"] == "hit"
+    server.server.lifespan.state["seen"] = Seen()
+    await server.flood()
+    assert (await server.ask(path, **accept)).body == made.body
+    assert not any(server.shed)
+
+
 @pytest.mark.parametrize("query", ["model=other-16", "%6Dodel=other-16", "MODEL=other-16"])
 async def test_another_model_has_room_of_its_own(query):
     async with flooded(checkpoints="fake-16,other-16") as server:
