@@ -180,5 +180,11 @@ def matches(if_none_match: str | None, etag: str) -> bool:
     """Whether one of the client's entity tags is ours (weak comparison, RFC 9110)."""
     if if_none_match is None:
         return False
-    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    if if_none_match == etag:
+        return True
+    tags = (tag.strip().removeprefix("W/") for tag in _TAG.findall(if_none_match))
     return any(tag in ("*", etag.removeprefix("W/")) for tag in tags)
+
+
+_TAG = re.compile(r'(?:[^,"]|"[^"]*"|")+')
+"""One of a list; a comma between quotes belongs to it."""

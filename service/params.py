@@ -35,7 +35,9 @@ RESERVED = (*PICTURE_PARAMETERS, BEST_OF, "direct", "from", "to", "frames")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,19}")
 _SIZE = re.compile(r"[0-9]{1,5}")
 _VARIATION = re.compile(r"(?P<origin>.+)~[1-9][0-9]{0,3}", re.DOTALL)
-_EXTENSION = re.compile(r"(?P<seed>.*)\.(?P<format>png|webp|jpe?g|gif|avif|bmp|tiff?|svg|json)")
+_EXTENSION = re.compile(
+    r"(?P<seed>.*)\.(?P<format>png|webp|jpe?g|gif|avif|bmp|tiff?|svg|json)", re.DOTALL
+)
 
 
 class AttributeParser(Protocol):

@@ -86,8 +86,11 @@ async def test_a_known_etag_is_answered_before_any_work(client, sample, tag):
     assert sample("visage_images_generated_total", **counts) == made
 
 
-async def test_another_etag_is_answered_with_the_picture(client):
-    picture(await client.get("/v1/faces/7.png", headers={"If-None-Match": '"other"'}))
+@pytest.mark.parametrize("tag", ['"other"', '"a,*,b"', '"a, {etag}"', '"a', '{etag}"', "{etag}x"])
+async def test_another_etag_is_answered_with_the_picture(client, tag):
+    etag = (await client.get("/v1/faces/7.png")).headers["ETag"]
+    tags = {"If-None-Match": tag.format(etag=etag)}
+    picture(await client.get("/v1/faces/7.png", headers=tags))
 
 
 async def test_lists_may_come_on_several_lines(client):

@@ -63,6 +63,7 @@ def test_random_seeds_differ():
         ("jane.doe", ("jane.doe", None)),
         ("a/b.c.png", ("a/b.c", "png")),
         (".png", ("", "png")),
+        ("a\nb.webp", ("a\nb", "webp")),
     ],
 )
 def test_extension_is_split_off_only_where_it_is_one(name, expected):
