@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    StringConstraints,
     WithJsonSchema,
     model_validator,
 )
@@ -148,7 +149,7 @@ class ManyRequest(BaseModel):
     format: Literal["png", "webp", "jpeg", "jpg"] = Field(
         "png", description="Of each picture, or of the sheet."
     )
-    model: str = Field(
+    model: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         "",
         min_length=1,
         max_length=MAX_SEED_LENGTH,

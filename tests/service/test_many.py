@@ -221,6 +221,11 @@ async def test_an_unknown_model_is_not_found(client):
     problem(await ask(client, count=1, model="other"), 404, "unknown-model")
 
 
+async def test_spaces_around_a_model_s_name_do_not_count_as_in_addresses(client):
+    unzipped(await ask(client, count=1, model=" fake-16 "))
+    problem(await ask(client, count=1, model="  "), 422, "invalid-parameters")
+
+
 async def test_a_model_without_attributes_takes_no_labels():
     from service.labels import AttributeSpace
 
