@@ -121,8 +121,9 @@ def test_the_generator_is_told_by_the_loss_that_was_asked_for(name: str, dataset
         step_generator(state, inputs, fake, PHASE, setup)
         gradient = [p.grad.flatten() for p in state.generator.parameters() if p.grad is not None]
         gradients.append(torch.cat(gradient).norm())
-    # Fresh scores are near 0, where one pulls half as much as the other.
-    assert 0.4 < gradients[1] / gradients[0] < 0.6
+    # At a score of 0 one pulls half as much as the other, and less at what fools it; fresh scores
+    # lie between 0 and 1.
+    assert 0.27 < gradients[1] / gradients[0] < 0.6
 
 
 @each
