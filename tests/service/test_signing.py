@@ -151,7 +151,7 @@ def test_one_setting_without_the_other_is_refused(tmp_path):
 
 def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(SettingsError, match=r"pip install 'visage\[c2pa\]'"):
+    with pytest.raises(SettingsError, match=r"pip install '\.\[c2pa\]'"):
         load_signer(tmp_path / "x.pem", tmp_path / "x.key")
 
 
