@@ -7,6 +7,7 @@ attributes' one-hots in a row), C channels, H height, W width, N pictures of a s
 from models.checkpoint import (
     Checkpoint,
     load_checkpoint,
+    load_companions,
     load_critic,
     save_checkpoint,
     weights_digest,
@@ -24,6 +25,7 @@ __all__ = [
     "GeneratorConfig",
     "from_pixels",
     "load_checkpoint",
+    "load_companions",
     "load_critic",
     "save_checkpoint",
     "to_pixels",

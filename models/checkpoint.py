@@ -2,7 +2,8 @@
 
 A checkpoint is a folder: `model.safetensors`, `config.json`, `provenance.json`, `README.md`,
 `samples.png`, and `critic.safetensors` where training may go on from it or the service choose among
-its faces. It is read strictly and written atomically. Knows nothing about training or HTTP.
+its faces, with `companions.safetensors` where other discriminators stood beside that critic. It is
+read strictly and written atomically. Knows nothing about training or HTTP.
 """
 
 import hashlib
@@ -20,13 +21,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
+from models.companions import Weights, companions_bytes, read_companions
 from models.critic import critic_bytes, read_critic
 from models.description import Attribute, CheckpointError, Description, read_json, write_json
 from models.discriminator import Discriminator
 from models.generator import Generator, GeneratorConfig
 
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
-CARD, SAMPLES, CRITIC = "README.md", "samples.png", "critic.safetensors"
+CARD, SAMPLES = "README.md", "samples.png"
+CRITIC, COMPANIONS = "critic.safetensors", "companions.safetensors"
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -109,13 +112,25 @@ def load_critic(folder: str | Path, of: Checkpoint | None = None) -> Discriminat
     if not path.is_file():
         return None
     provenance = read_json(folder / PROVENANCE) if of is None else of.provenance
-    if provenance.get("critic_sha256") != _sha256(path):
-        raise CheckpointError(
-            f"{path} is not the file that {PROVENANCE} describes: restore it or export again"
-        )
+    _check_digest(path, provenance.get("critic_sha256"))
     config = Description.read(folder / CONFIG).config
     try:
         return read_critic(str(path), config)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}: restore it or export again") from error
+
+
+def load_companions(folder: str | Path) -> dict[str, dict[str, Tensor]]:
+    """The weights of the discriminators beside its critic that a checkpoint carries, by name.
+
+    Empty where it carries none. Raises CheckpointError.
+    """
+    path = Path(folder) / COMPANIONS
+    if not path.is_file():
+        return {}
+    _check_digest(path, read_json(Path(folder) / PROVENANCE).get("companions_sha256"))
+    try:
+        return read_companions(str(path))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}: restore it or export again") from error
 
@@ -130,6 +145,7 @@ def save_checkpoint(
     readme: str,
     samples_png: bytes,
     critic: Discriminator | None = None,
+    companions: Weights | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Checkpoint:
     """Write a checkpoint folder atomically and return it as read back.
@@ -157,11 +173,15 @@ def save_checkpoint(
         if critic is not None:
             (partial / CRITIC).write_bytes(critic_bytes(critic, dtype))
             digests["critic_sha256"] = _sha256(partial / CRITIC)
+        if companions:
+            (partial / COMPANIONS).write_bytes(companions_bytes(companions, dtype))
+            digests["companions_sha256"] = _sha256(partial / COMPANIONS)
         write_json(partial / PROVENANCE, {**provenance, **digests})
         (partial / CARD).write_text(readme, encoding="utf-8")
         (partial / SAMPLES).write_bytes(samples_png)
         checkpoint = load_checkpoint(partial)
         load_critic(partial)
+        load_companions(partial)
         if folder.exists():
             folder.rename(replaced)
         partial.rename(folder)
@@ -180,6 +200,13 @@ def save_checkpoint(
 def weights_digest(generator: Generator, dtype: torch.dtype = torch.float16) -> str:
     """The `digest` that a checkpoint of this generator will have."""
     return hashlib.sha256(save(_stored(generator, dtype))).hexdigest()
+
+
+def _check_digest(path: Path, recorded: object) -> None:
+    if recorded != _sha256(path):
+        raise CheckpointError(
+            f"{path} is not the file that {PROVENANCE} describes: restore it or export again"
+        )
 
 
 def _stored(generator: Generator, dtype: torch.dtype) -> dict[str, Tensor]:

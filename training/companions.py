@@ -4,7 +4,7 @@ A run has those whose weight is above 0. Each trains on what the first one train
 the hinge loss, and adds its weighted score to the generator's. Knows nothing about steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from training.config import CompanionConfig, TrainConfig
 from training.feature_discriminator import FeatureDiscriminator
 from training.losses import ADVERSARIAL_LOSSES
 from training.patch_discriminator import PatchDiscriminator
+from training.snapshot import Snapshot
 from training.variety_discriminator import VarietyDiscriminator
 
 
@@ -77,3 +78,8 @@ def companion_networks(
     if config.variety.weight:
         networks["variety"] = VarietyDiscriminator().to(device)
     return networks
+
+
+def companion_weights(snapshot: Snapshot) -> dict[str, Mapping[str, Tensor]]:
+    """Name → weights of each that the run of the snapshot has."""
+    return {name: snapshot.tensors[name] for name in SCORES if name in snapshot.tensors}

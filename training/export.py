@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models import Checkpoint, Discriminator, Generator, save_checkpoint, weights_digest
 from training.averaging import Averaging
 from training.card import model_card
+from training.companions import companion_weights
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
@@ -48,7 +49,8 @@ def export(
 ) -> Checkpoint:
     """Write the checkpoint `folder` from the run's newest whole snapshot, or the `best` one.
 
-    With its `critic` training can go on from the checkpoint, at the cost of as many bytes again.
+    With its `critic`, and the discriminators that stood beside it, training can go on from the
+    checkpoint, at the cost of as many bytes again.
     `reached`: at the resolution that it has grown to, without the layers for more. `averaging`:
     with another checkpoint of its line; the critic stays the run's. Raises
     SnapshotError where there is none, where the run was trained on other pictures than `dataset`,
@@ -95,6 +97,7 @@ def export(
         readme=model_card(folder.name, generator, attributes, provenance, captions),
         samples_png=png_bytes(grid(samples, columns=8, scale=GRID_SCALE)),
         critic=discriminator(snapshot, config, dataset.label_dim) if critic else None,
+        companions=companion_weights(snapshot) if critic else None,
         dtype=dtype,
     )
     write_files(folder, {exhibit.file: exhibit.data for exhibit in exhibits})

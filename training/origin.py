@@ -2,23 +2,24 @@
 
 The generator and its average begin as the checkpoint's; the discriminator too where the checkpoint
 holds its critic, otherwise it is fresh and learns alone until it has caught up. The discriminators
-beside it are in no checkpoint: they begin as another run's, where one is named, or fresh.
+beside it begin as the checkpoint's too, as another run's where one is named, or fresh.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from models import Checkpoint, Discriminator, load_checkpoint, load_critic
+from models import Checkpoint, Discriminator, load_checkpoint, load_companions, load_critic
 from models.generator import PIXEL_NORMS
+from training.companions import companion_weights
 from training.config import TrainConfig
 from training.dataset import Dataset
 from training.errors import ConfigError, SnapshotError
-from training.snapshot import Snapshot, load_newest
+from training.snapshot import load_newest
 from training.state import TrainingState
 from training.widening import widened
 
@@ -37,21 +38,24 @@ class Origin:
 
     checkpoint: Checkpoint
     critic: Discriminator | None
-    companions: Snapshot | None = None
-    """Of a run whose discriminators of features, patches and variety are taken over."""
+    companions: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Weights of the discriminators of features, patches and variety, those that there are."""
+    companions_of: Path | None = None
+    """The run they are taken from; None: the checkpoint."""
 
     @classmethod
     def load(cls, folder: Path, companions_of: Path | None = None) -> Self:
         """`companions_of`: a run folder. Raises CheckpointError, SnapshotError."""
-        companions = None
-        if companions_of is not None:
-            try:
-                companions, _ = load_newest(companions_of)
-            except SnapshotError as error:
-                raise SnapshotError(
-                    f"--companions-of names no run to take them from: {error}, or leave it away"
-                ) from error
-        return cls(load_checkpoint(folder), load_critic(folder), companions)
+        checkpoint, critic = load_checkpoint(folder), load_critic(folder)
+        if companions_of is None:
+            return cls(checkpoint, critic, load_companions(folder))
+        try:
+            snapshot, _ = load_newest(companions_of)
+        except SnapshotError as error:
+            raise SnapshotError(
+                f"--companions-of names no run to take them from: {error}, or leave it away"
+            ) from error
+        return cls(checkpoint, critic, companion_weights(snapshot), companions_of)
 
     def begun(self, config: TrainConfig) -> TrainConfig:
         """The configuration of a run that begins here instead of at nothing.
@@ -98,15 +102,14 @@ class Origin:
             self._fill(network, self.checkpoint.state)
         if self.critic is not None:
             self._fill(state.discriminator, self.critic.state_dict())
-        if self.companions is not None:
-            self._lend_companions(state, self.companions.tensors)
+        self._lend_companions(state)
 
     def facts(self) -> dict[str, Any]:
         """What a run and what is exported from it say about where they began."""
         return {
             **self.checkpoint.lineage(),
             "critic": self.critic is not None,
-            "companions": self.companions is not None,
+            "companions": bool(self.companions),
         }
 
     def _widths(self) -> dict[str, int]:
@@ -116,22 +119,25 @@ class Origin:
             names.append("label_embed_dim")
         return {name: getattr(theirs, name) for name in names}
 
-    def _lend_companions(
-        self, state: TrainingState, tensors: Mapping[str, Mapping[str, Tensor]]
-    ) -> None:
-        """Those that both runs have; how wide the first two networks are makes no difference."""
-        known = [name for name in state.companions if name in tensors]
-        if not known:
+    def _lend_companions(self, state: TrainingState) -> None:
+        """Those that both have; how wide the first two networks are makes no difference."""
+        known = [name for name in state.companions if name in self.companions]
+        if self.companions_of is not None and not known:
             raise ConfigError(
                 "there is no discriminator to take over: none of features, patches and variety is "
                 "in both runs; leave --companions-of away, or set their weights above 0"
             )
         for name in known:
             try:
-                state.companions[name].network.load_state_dict(dict(tensors[name]))
+                state.companions[name].network.load_state_dict(dict(self.companions[name]))
             except RuntimeError as error:
+                remedy = (
+                    f"set {name}.weight to 0 or export {self.checkpoint.name} without its critic"
+                    if self.companions_of is None
+                    else "leave --companions-of away"
+                )
                 raise SnapshotError(
-                    f"the discriminator of {name} is another there: leave --companions-of away "
+                    f"the discriminator of {name} is another there: {remedy} "
                     f"({str(error).splitlines()[-1].strip()})"
                 ) from error
 

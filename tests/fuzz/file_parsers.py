@@ -24,6 +24,7 @@ from models import (
     Generator,
     GeneratorConfig,
     load_checkpoint,
+    load_companions,
     load_critic,
     save_checkpoint,
 )
@@ -120,6 +121,7 @@ def checkpoint() -> Path:
         readme="",
         samples_png=b"",
         critic=Discriminator(CONFIG, "projection"),
+        companions={"patches": {"detail.weight": torch.zeros(2, 3)}, "variety": {}},
     )
     return folder() / "tiny"
 
@@ -137,7 +139,11 @@ def in_checkpoint(name: str, read: Callable[[Path], object]) -> Callable[[bytes]
     def read_bytes(data: bytes) -> object:
         good = whole(name)
         provenance = json.loads(whole("provenance.json"))
-        digests = {"model.safetensors": "weights_sha256", "critic.safetensors": "critic_sha256"}
+        digests = {
+            "model.safetensors": "weights_sha256",
+            "critic.safetensors": "critic_sha256",
+            "companions.safetensors": "companions_sha256",
+        }
         path = checkpoint() / name
         try:
             path.write_bytes(data)
@@ -224,6 +230,14 @@ PARSERS = [
         "checkpoint-critic",
         in_checkpoint("critic.safetensors", load_critic),
         lambda: [whole("critic.safetensors")],
+        _DAMAGED,
+        _TENSORS,
+        0.4,
+    ),
+    Parser(
+        "checkpoint-companions",
+        in_checkpoint("companions.safetensors", load_companions),
+        lambda: [whole("companions.safetensors")],
         _DAMAGED,
         _TENSORS,
         0.4,

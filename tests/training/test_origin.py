@@ -140,24 +140,45 @@ def test_a_wider_network_begins_with_the_same_pictures(tmp_path: Path, dataset: 
         )
 
 
-def test_the_discriminators_beside_the_first_come_from_a_run(
-    tmp_path: Path, dataset: Dataset
+BESIDE = dataclasses.replace(CONFIG, patches=PatchConfig(weight=0.5))
+
+
+@pytest.mark.parametrize(
+    ("critic", "companions_of", "kept"),
+    [(True, None, True), (False, "first", True), (False, None, False)],
+    ids=["checkpoint", "run", "neither"],
+)
+def test_the_discriminators_beside_the_first_go_on_where_something_holds_them(
+    tmp_path: Path, dataset: Dataset, critic: bool, companions_of: str | None, kept: bool
 ) -> None:
-    beside = dataclasses.replace(CONFIG, patches=PatchConfig(weight=0.5))
-    checkpoint = exported(tmp_path, dataset, critic=True, config=beside)
+    checkpoint = exported(tmp_path, dataset, critic=critic, config=BESIDE)
     before = load_newest(tmp_path / "first")[0].tensors["patches"]
-    for companions_of, kept in ((tmp_path / "first", True), (None, False)):
-        origin = Origin.load(checkpoint, companions_of)
-        run = tmp_path / f"run-{kept}"
-        go(lasting(origin.begun(beside), 8, learning_rate=1e-30), dataset, run, origin)
-        after = load_newest(run)[0].tensors["patches"]
-        weights = [name for name in before if name.endswith("original")]
-        assert weights
-        same = all(torch.allclose(after[name], before[name]) for name in weights)
-        assert same is kept
-        facts = read_origin(run)
-        assert facts is not None
-        assert facts["companions"] is kept
+    origin = Origin.load(checkpoint, companions_of and tmp_path / companions_of)
+    run = tmp_path / "second"
+    go(lasting(origin.begun(BESIDE), 8, learning_rate=1e-30), dataset, run, origin)
+    after = load_newest(run)[0].tensors["patches"]
+    weights = [name for name in before if name.endswith("original")]
+    assert weights
+    assert all(torch.allclose(after[name], before[name]) for name in weights) is kept
+    facts = read_origin(run)
+    assert facts is not None
+    assert facts["companions"] is kept
+
+
+def test_a_run_without_them_leaves_the_checkpoints_alone(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=True, config=BESIDE))
+    assert set(origin.companions) == {"patches"}
+    go(lasting(origin.begun(CONFIG), 8), dataset, tmp_path / "second", origin)
+    assert "patches" not in load_newest(tmp_path / "second")[0].tensors
+
+
+def test_other_networks_of_that_name_are_refused(tmp_path: Path, dataset: Dataset) -> None:
+    origin = Origin.load(exported(tmp_path, dataset, critic=True, config=BESIDE))
+    other = dataclasses.replace(origin, companions={"patches": {"odd": torch.zeros(1)}})
+    with pytest.raises(
+        SnapshotError, match=r"set patches\.weight to 0 or export checkpoint without"
+    ):
+        go(lasting(origin.begun(BESIDE), 8), dataset, tmp_path / "second", other)
 
 
 def test_a_run_with_none_to_take_over_is_refused(tmp_path: Path, dataset: Dataset) -> None:
