@@ -20,8 +20,8 @@ from training.config import AugmentConfig
 COLOUR, TRANSLATION, CUTOUT = slice(0, 4), slice(4, 7), slice(7, 10)
 """Draws of each change, the first being its chance."""
 AGAIN = slice(6, 16)
-"""Draws for changing what is changed already, but for its colour: of their own but for those of
-colour, since what was moved by the first ones would be moved as far again."""
+"""Draws for another change of the same picture, in position alone: those that colour would take
+are shared with the first."""
 DRAWS = 16
 """K: uniform numbers in [0, 1) per picture."""
 

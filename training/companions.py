@@ -15,7 +15,7 @@ from training.feature_discriminator import FeatureDiscriminator
 from training.losses import ADVERSARIAL_LOSSES
 from training.patch_discriminator import PatchDiscriminator
 from training.snapshot import Snapshot
-from training.variety_discriminator import VarietyDiscriminator
+from training.variety_discriminator import VarietyDiscriminator, every_second_group
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Seen:
 
     image_BCHW: Tensor
     maps: list[Tensor]
-    """Of the backbone; empty where the run has none."""
+    """Of the backbone; empty where the run has none. Where variety is judged, every second group
+    of the batch is seen as it is."""
     label_BL: Tensor | None
 
     def detach(self) -> "Seen":
@@ -35,7 +36,7 @@ class Seen:
 SCORES: dict[str, Callable[[nn.Module, Seen], Tensor]] = {
     "features": lambda network, seen: network(seen.maps, seen.label_BL),
     "patches": lambda network, seen: network(seen.image_BCHW),
-    "variety": lambda network, seen: network(seen.maps),
+    "variety": lambda network, seen: network([every_second_group(x_BCHW) for x_BCHW in seen.maps]),
 }
 """How each is asked, by the name of its settings: scores of any shape."""
 

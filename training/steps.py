@@ -1,6 +1,6 @@
 """One training step: generate once, step the discriminator, step the generator.
 
-Each function does one pass that the trainer's loop names, and returns the scalars worth logging.
+Each function does one pass, and returns the scalars worth logging.
 Knows nothing about files, schedules or data sets.
 """
 
@@ -27,6 +27,7 @@ from training.losses import (
 )
 from training.schedule import Phase
 from training.state import TrainingState
+from training.variety_discriminator import in_every_second_group
 
 Scalars = dict[str, Tensor]
 
@@ -42,7 +43,7 @@ class Setup:
     bf16: bool
     world: World = field(default_factory=World)
     backbone: Backbone | None = None
-    """What a feature discriminator sees pictures through."""
+    """What the discriminators of features and variety see pictures through."""
 
     @property
     def loss(self) -> AdversarialLoss:
@@ -92,10 +93,7 @@ def generate(state: TrainingState, inputs: Inputs, phase: Phase, setup: Setup) -
         image_BCHW: Tensor = state.generator(
             inputs.z_BZ, inputs.fake_label_BL, resolution=phase.resolution, alpha=phase.alpha
         )
-    probability = state.augmentation.probability
-    image_BCHW = augment(image_BCHW, inputs.fake_draw_BK, probability, setup.config.augment)
-    maps = _maps(image_BCHW, inputs.fake_draw_BK, setup)
-    return Seen(image_BCHW, maps, inputs.fake_label_BL)
+    return _seen(image_BCHW, inputs.fake_draw_BK, inputs.fake_label_BL, state, setup)
 
 
 def step_discriminator(
@@ -104,7 +102,7 @@ def step_discriminator(
     """Score real and generated pictures, apart; move the discriminator."""
     loss_config, undecided = setup.config.loss, setup.loss.undecided
     fake_BCHW = fake.image_BCHW.detach()
-    real_BCHW = _augmented(state, inputs, setup)
+    real_BCHW = _augmented(inputs.real_BCHW, inputs.real_draw_BK, state, setup)
     with setup.autocast():
         real_score_B, real_logit_BL = state.discriminator.judge(
             real_BCHW, inputs.real_label_BL, alpha=phase.alpha
@@ -152,9 +150,8 @@ def step_companions(state: TrainingState, inputs: Inputs, fake: Seen, setup: Set
     if not state.companions:
         return {}
     with torch.no_grad():
-        real_BCHW = _augmented(state, inputs, setup)
-        maps = _maps(real_BCHW, inputs.real_draw_BK, setup)
-    real, fake, scalars = Seen(real_BCHW, maps, inputs.real_label_BL), fake.detach(), {}
+        real = _seen(inputs.real_BCHW, inputs.real_draw_BK, inputs.real_label_BL, state, setup)
+    fake, scalars = fake.detach(), {}
     for name, companion in state.companions.items():
         # Weights of bounded slope are worked out once for both.
         with setup.autocast(), cached():
@@ -207,26 +204,44 @@ def mean_score(
     setup: Setup,
 ) -> float:
     """Mean score of real pictures, augmented as in training."""
-    real_BCHW = augment(real_BCHW, draw_BK, state.augmentation.probability, setup.config.augment)
+    real_BCHW = _augmented(real_BCHW, draw_BK, state, setup)
     with setup.autocast():
         score_B = state.discriminator(real_BCHW, label_BL, alpha=phase.alpha)
     return float(score_B.float().mean())
 
 
-def _augmented(state: TrainingState, inputs: Inputs, setup: Setup) -> Tensor:
-    """Real pictures with the run's own augmentation, which generated ones come with."""
-    probability = state.augmentation.probability
-    return augment(inputs.real_BCHW, inputs.real_draw_BK, probability, setup.config.augment)
+def _seen(
+    image_BCHW: Tensor, draw_BK: Tensor, label_BL: Tensor | None, state: TrainingState, setup: Setup
+) -> Seen:
+    """What the discriminators are shown of pictures, real or generated."""
+    maps = _maps(image_BCHW, draw_BK, setup)
+    return Seen(_augmented(image_BCHW, draw_BK, state, setup), maps, label_BL)
+
+
+def _augmented(image_BCHW: Tensor, draw_BK: Tensor, state: TrainingState, setup: Setup) -> Tensor:
+    """With the run's own augmentation."""
+    return augment(image_BCHW, draw_BK, state.augmentation.probability, setup.config.augment)
 
 
 def _maps(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> list[Tensor]:
-    """What the feature discriminator is shown: moved and cut pictures, never of other colours,
-    which it judges, through the backbone."""
+    """Pictures through the backbone: moved and cut for the heads of features, never of other
+    colours, which those judge, and apart from the run's own augmentation.
+
+    Squares and shifts that differ from picture to picture would hide how much the pictures do, so
+    the judge of variety needs them as they are: every second group is, and the others are changed
+    so much the more.
+    """
     if setup.backbone is None:
         return []
+    features = setup.config.features
     kinds = AugmentConfig(mode="fixed", kinds=("translation", "cutout"))
-    probability = setup.config.features.probability
-    image_BCHW = augment(image_BCHW, draw_BK[:, AGAIN], probability, kinds)
+    draw_BK, probability = draw_BK[:, AGAIN], features.probability if features.weight else 0.0
+    if setup.config.variety.weight:
+        plain_B = in_every_second_group(len(draw_BK), draw_BK.device)
+        # No draw of 1 is below a probability.
+        draw_BK = torch.where(plain_B[:, None], torch.ones_like(draw_BK), draw_BK)
+        probability = min(2 * probability, 1.0)
+    image_BCHW = augment(image_BCHW, draw_BK, probability, kinds)
     with setup.autocast():
         return setup.backbone(image_BCHW)
 

@@ -48,7 +48,7 @@ class VarietyDiscriminator(nn.Module):
         self.score = nn.ModuleList(_bounded(HIDDEN, 1) for _ in TAPS)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Raises nothing of its own; a batch of one picture has no variety and scores alike."""
+        """Never raises; a single picture gives a constant score."""
         scores = []
         # In float32: bfloat16 rounds by as much as pictures differ.
         with torch.autocast(features[0].device.type, enabled=False):
@@ -58,6 +58,17 @@ class VarietyDiscriminator(nn.Module):
                 spread_MF = GAIN * (_log_deviation(x_BF) - centre)
                 scores.append(self.score[i](leaky_relu(self.hidden[i](spread_MF))))
         return torch.cat(scores, dim=1)
+
+
+def every_second_group(x_BX: Tensor) -> Tensor:
+    """The first, third, … group of a batch, of any further dimensions; each keeps its members."""
+    group = stddev_group(len(x_BX))
+    return x_BX.unflatten(0, (group, len(x_BX) // group))[:, ::2].flatten(0, 1)
+
+
+def in_every_second_group(batch: int, device: torch.device) -> Tensor:
+    """Which rows of a batch those are, bool_B."""
+    return torch.arange(batch, device=device) % (batch // stddev_group(batch)) % 2 == 0
 
 
 def _log_deviation(x_BF: Tensor) -> Tensor:

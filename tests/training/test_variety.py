@@ -14,7 +14,14 @@ from training_backbones import halvings
 from models.layers import minibatch_stddev
 from training.backbone import backbone_of
 from training.companions import Seen
-from training.config import FeatureConfig, NetworkConfig, ScheduleConfig, TrainConfig, VarietyConfig
+from training.config import (
+    AugmentConfig,
+    FeatureConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+    VarietyConfig,
+)
 from training.dataset import Dataset
 from training.distributed import World
 from training.feature_discriminator import TAPS
@@ -22,8 +29,8 @@ from training.inputs import inputs_at
 from training.sampler import Sampler
 from training.schedule import Phase
 from training.state import TrainingState
-from training.steps import Setup, step_companions
-from training.variety_discriminator import VarietyDiscriminator
+from training.steps import Setup, generate, step_companions
+from training.variety_discriminator import VarietyDiscriminator, every_second_group
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -107,6 +114,35 @@ def test_it_tells_pictures_that_are_right_one_by_one_and_too_alike(dataset: Data
     with torch.no_grad():
         good, bad = seen(pictures(64, 5000)), seen(pictures(64, 6000, alike=0.4))
         assert variety.score(good).mean() > 0.3 > -0.3 > variety.score(bad).mean()
+
+
+def test_it_sees_every_second_group_as_it_is(dataset: Dataset) -> None:
+    """Squares and shifts that differ from picture to picture would hide how much those do."""
+    config = dataclasses.replace(
+        CONFIG,
+        features=FeatureConfig(weight=1, probability=0.5),
+        augment=AugmentConfig(mode="fixed", probability=1),
+    )
+    shown: list[Tensor] = []
+
+    def backbone(image_BCHW: Tensor) -> list[Tensor]:
+        shown.append(image_BCHW)
+        return halvings(image_BCHW)
+
+    state = TrainingState.initial(config, config.network.generator(dataset.label_dim), CPU)
+    setup = Setup(config, dataset.label_sizes, CPU, bf16=False, backbone=backbone)
+    phase = Phase(16, 1.0, 16, 1e-3)
+    inputs = inputs_at(0, phase, Sampler(dataset, seed=0), config, take=np.arange(16), device=CPU)
+    step_companions(state, inputs, generate(state, inputs, phase, setup), setup)
+    _, real_BCHW = shown
+    same_B = (real_BCHW == inputs.real_BCHW).flatten(1).all(dim=1)
+    # Groups are 0, 4, 8, 12 and so on; of the others each picture is moved and cut.
+    assert same_B.tolist() == [True, False, True, False] * 4
+    judged_BCHW = every_second_group(real_BCHW)
+    assert torch.equal(judged_BCHW, inputs.real_BCHW[same_B])
+    variety = state.companions["variety"].network.eval()
+    whole_MS = variety(halvings(inputs.real_BCHW))
+    torch.testing.assert_close(variety(halvings(judged_BCHW)), whole_MS[::2])
 
 
 @pytest.mark.usefixtures("cheap_backbone")
