@@ -48,6 +48,8 @@ class Checkpoint:
     provenance: Mapping[str, Any]
     digest: str
     """sha256 of `model.safetensors`, hex."""
+    config_digest: str
+    """sha256 of `config.json`, hex: the same weights make other pictures by another one."""
 
     def lineage(self) -> dict[str, Any]:
         """Which weights these are and what they came from, for what comes of them."""
@@ -99,6 +101,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         joint_prior=described.joint_prior,
         provenance=provenance,
         digest=digest,
+        config_digest=_sha256(folder / CONFIG),
     )
 
 

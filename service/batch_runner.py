@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from service.engine_protocol import Engine, Finish, Overlapping
+from service.engine_protocol import Engine, Finish, Overlapping, some_input
 from service.errors import EngineOutOfMemoryError, InferenceError, NotFiniteError
 from service.request_queue import Entry, Inferred, RequestQueue, pace_after, settle
 from service.reservoir import Reservoir
@@ -91,10 +91,7 @@ class BatchRunner:
         """Whether it makes a picture of nothing in particular: then it was what was asked for."""
         try:
             with self._watchdog.turn():
-                self._engine.generate(
-                    np.zeros((1, self.spec.latent_dim), np.float32),
-                    np.zeros((1, self.spec.space.label_dim), np.float32),
-                )
+                self._engine.generate(*some_input(self.spec, 1))
         except Exception as error:
             self._count_failure(error)
             return False

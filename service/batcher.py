@@ -29,6 +29,8 @@ FAILURES_BEFORE_DEATH = 3
 """Batches in a row of which nothing came, after which the engine counts as dead."""
 IDLE_SECONDS = 0.02
 """How long nobody must have asked for anything before the engine fills the reservoir."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before the reservoir is tried again after that failed; doubled each time."""
 
 log = structlog.get_logger("service.batcher")
 
@@ -76,9 +78,12 @@ class Batcher:
         """Of its pictures, where the checkpoint has a critic; known once it is loaded."""
         self.load_seconds = self.warm_up_seconds = 0.0
         """What loading and warming up took; 0 before that."""
+        self.was_ready = False
+        """Whether it has ever come as far as that."""
         self._stalled_after = stalled_after
         self._runner: BatchRunner | None = None
         self._last_tile = 0
+        self._fill_from = 0.0
         self._weights_bytes = 0
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -110,8 +115,13 @@ class Batcher:
         """Begin to load; returns at once."""
         self._thread.start()
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is loaded and warm, or never will be."""
+        return self._settled.is_set()
+
     def wait_settled(self) -> State:
-        """Block until it is loaded and warm, or never will be; the state then."""
+        """Block until it is `settled`; the state then."""
         self._settled.wait()
         return self._state
 
@@ -199,6 +209,7 @@ class Batcher:
             tile=engine.tile,
             seconds=round(time.perf_counter() - started, 2),
         )
+        self.was_ready = True
         self._advance(State.READY)
         self._settled.set()
 
@@ -206,9 +217,14 @@ class Batcher:
         """One batch after another, until the queue is closed and empty."""
         runner = self._runner
         assert runner is not None, "it is prepared first"
-        failures = 0
+        failures, pause = 0, 0.0
         while (batch := self._next_batch(runner.tile)) != []:
-            served = runner.fill() if batch is None else runner.serve(batch)
+            if batch is None:
+                served = runner.fill()
+                pause = 0.0 if served else min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                self._fill_from = time.monotonic() + pause
+            else:
+                served = runner.serve(batch)
             failures = 0 if served else failures + 1
             if failures == FAILURES_BEFORE_DEATH:
                 if not runner.still_works():
@@ -219,11 +235,14 @@ class Batcher:
         """What waits; None where the reservoir's turn has come; empty at the very end."""
         while True:
             hungry = self._reservoir.hungry and self.ready
+            pause = max(self._fill_from - time.monotonic(), IDLE_SECONDS)
             batch = self._queue.take(
-                tile, wait=self._batch_wait, patience=IDLE_SECONDS if hungry else None
+                tile, wait=self._batch_wait, patience=pause if hungry else None
             )
-            if batch is not None or hungry:
+            if batch is not None:
                 return batch
+            if hungry and time.monotonic() >= self._fill_from:
+                return None
 
     def _advance(self, state: State) -> None:
         """On to `state`, except that draining ends in nothing but stopped."""

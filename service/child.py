@@ -51,7 +51,14 @@ class Child:
         self._loads: dict[int, asyncio.Future[str | None]] = {}
 
     async def start(self) -> None:
-        """Start the process, and follow what becomes of it."""
+        """Start the process, and follow what becomes of it; where it cannot be, it has ended."""
+        try:
+            await self._launch()
+        except OSError as error:  # no memory, too many processes or open files
+            self.refusal = f"could not be started ({error})"
+            self._over(1)
+
+    async def _launch(self) -> None:
         self._channel, their_channel = socket.socketpair()
         self._channel.setblocking(False)
         talk, their_talk = socket.socketpair()
@@ -74,16 +81,19 @@ class Child:
         with suppress(ConnectionError):
             while text := await reader.readline():
                 self._understand(text)
-        self.ended.set_result(await process.wait())
+        self._over(await process.wait())
+
+    def _over(self, code: int) -> None:
+        self.ended.set_result(code)
         self.state = "ended"
         self.settled.set()
         for waiting in self._loads.values():
             waiting.set_result("it ended meanwhile; its successor loads it")
         self._loads.clear()
-        assert self._channel is not None
-        assert self._writer is not None
-        self._channel.close()
-        self._writer.close()
+        if self._channel is not None:
+            self._channel.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _understand(self, text: bytes) -> None:
         message: Message = json.loads(text)

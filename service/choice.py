@@ -96,7 +96,7 @@ async def best_fresh(
 def choice_key(faces: Sequence[Face]) -> str:
     """Names everything that the choice depends on; size and format do not matter to it."""
     face = faces[0]
-    model = (face.spec.digest, face.spec.engine, face.spec.critic)
+    model = (face.spec.source, face.spec.critic)
     parts = ("choice", _VERSION, *model, face.label_text, *(str(f.seed) for f in faces))
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 

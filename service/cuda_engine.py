@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
-from service.engine_protocol import Finish, in_tiles
+from service.engine_protocol import Finish, in_tiles, some_input
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec
@@ -63,7 +63,9 @@ class CudaEngine:
         precision = {torch.float32: "fp32", torch.float16: "fp16"}.get(self._dtype, "bf16")
         device = torch.cuda.get_device_name(self._device)
         return replace(
-            self._spec, engine=f"torch {version} {device} {precision}, tile {self._tile}"
+            self._spec,
+            engine=f"torch {version} cuda {torch.version.cuda} {device} {precision}, "
+            f"tile {self._tile}",
         )
 
     @property
@@ -76,10 +78,7 @@ class CudaEngine:
 
     def warm_up(self) -> None:
         """Record the graph and run it once."""
-        space = self._spec.space
-        # Ones: fp16 has no number as small as pixel norm's epsilon, so zeros would become NaN.
-        z_TZ = np.ones((self._tile, self._spec.latent_dim), np.float32)
-        self.generate(z_TZ, np.zeros((self._tile, space.label_dim), np.float32))
+        self.generate(*some_input(self._spec, self._tile))
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
         """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it.

@@ -113,6 +113,7 @@ def describe(checkpoint: Checkpoint) -> ModelSpec:
     return ModelSpec(
         name=checkpoint.name,
         digest=checkpoint.digest,
+        config_digest=checkpoint.config_digest,
         resolution=checkpoint.config.resolution,
         latent_dim=checkpoint.config.latent_dim,
         space=AttributeSpace(attributes, checkpoint.joint_prior),

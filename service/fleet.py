@@ -34,6 +34,8 @@ from service.watchdog import Device
 
 log = structlog.get_logger("service.fleet")
 
+LOAD_POLL = 0.05
+"""Seconds between two looks at a model that is being loaded."""
 LoadEngine = Callable[[Path], Engine]
 """Checkpoint folder → engine; called on the engine's own thread."""
 
@@ -102,7 +104,7 @@ class Fleet:
         """Why one of the models that should be there from the start never came up."""
         for served in self._served.values():
             batcher = served.batcher
-            if batcher.state is State.FAILED and not batcher.tile:
+            if batcher.state is State.FAILED and not batcher.was_ready:
                 return batcher.failure
         return None
 
@@ -117,7 +119,7 @@ class Fleet:
         """Raises the reason why only a new process helps: an engine died at work, or hangs."""
         for name, served in self._served.items():
             batcher = served.batcher
-            if batcher.state is State.FAILED and batcher.tile:
+            if batcher.state is State.FAILED and batcher.was_ready:
                 raise batcher.refusal()
             if batcher.watchdog.busy_seconds > self._settings.watchdog:
                 if name not in self._hangs_told:
@@ -171,8 +173,10 @@ class Fleet:
             started = time.perf_counter()
             fresh = self._open(self._folder(name))
             fresh.batcher.start()
-            state = await asyncio.to_thread(fresh.batcher.wait_settled)
-            if state is State.FAILED:
+            # Not on a thread: a stop would have to wait for that, however long loading takes.
+            while not fresh.batcher.settled and not self._draining:  # noqa: ASYNC110  # set there
+                await asyncio.sleep(LOAD_POLL)
+            if fresh.batcher.state is State.FAILED:
                 log.warning("checkpoint rejected", model=name, error=str(fresh.batcher.failure))
                 raise CheckpointRejectedError(
                     f"{fresh.batcher.failure}. "

@@ -173,14 +173,21 @@ class ModelSpec:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Measures of image quality, as the checkpoint states them."""
     engine: str = ""
-    """What computes it, e.g. "torch cpu float32"."""
+    """What computes it, e.g. "openvino 2026.4.1 cpu (AVX512 bf16 amx) bf16"."""
     critic: str = ""
     """What judges its pictures, and how exactly; empty: its checkpoint has no critic."""
+    config_digest: str = ""
+    """sha256 of the checkpoint's description, hex."""
 
     @property
     def identity(self) -> str:
         """`name@digest12`, as in X-Model."""
         return f"{self.name}@{self.digest[:12]}"
+
+    @property
+    def source(self) -> str:
+        """Names all that a picture of some latent depends on, and what it says of its model."""
+        return "\n".join((self.name, self.digest, self.config_digest, self.engine))
 
 
 def label_text(labels: Mapping[str, str]) -> str:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Checkpoint
-from service.engine_protocol import Finish, in_tiles
+from service.engine_protocol import Finish, in_tiles, some_input
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec
+from service.processor import instruction_set
 
 # At its import openvino tells its makers over the network; without this module it does not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -82,7 +83,9 @@ class OpenVinoEngine:
     @property
     def spec(self) -> ModelSpec:
         version, precision = ov.__version__.partition("-")[0], "bf16" if self._bf16 else "fp32"
-        return replace(self._spec, engine=f"openvino {version} cpu {precision}")
+        return replace(
+            self._spec, engine=f"openvino {version} cpu ({instruction_set()}) {precision}"
+        )
 
     @property
     def tile(self) -> int:
@@ -96,9 +99,7 @@ class OpenVinoEngine:
 
     def warm_up(self) -> None:
         """Have every thread make a picture."""
-        z_BZ = np.zeros((self.tile, self._spec.latent_dim), np.float32)
-        y_BL = np.zeros((self.tile, self._spec.space.label_dim), np.float32)
-        self.generate(z_BZ, y_BL)
+        self.generate(*some_input(self._spec, self.tile))
 
     def generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
         """image_BHWC, RGB, for any B ≥ 1; EngineOutOfMemoryError without the memory for it.

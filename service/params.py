@@ -173,15 +173,14 @@ def parse_face(
     return FaceParams(parsed, given, size, format_, texts.get("model"), seeded, count)
 
 
-def face_key(
-    *, digest: str, engine: str, encoder: str, seed: Seed, labels: str, size: int, format_: str
-) -> str:
+def face_key(*, source: str, encoder: str, seed: Seed, labels: str, size: int, format_: str) -> str:
     """Name of the exact bytes: 128 bits over everything they depend on, as hex.
 
-    `labels` are the completed ones, so a face asked for by its full labels has the same key.
+    `source`: of the model. `labels` are the completed ones, so a face asked for by its full labels
+    has the same key.
     """
     kind = "text" if seed.number is None else "integer"
-    parts = (digest, engine, encoder, kind, str(seed), labels, str(size), format_)
+    parts = (source, encoder, kind, str(seed), labels, str(size), format_)
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -61,8 +61,7 @@ class Face:
     def key(self) -> str:
         """Names the exact bytes."""
         return face_key(
-            digest=self.spec.digest,
-            engine=self.spec.engine,
+            source=self.spec.source,
             encoder=encoder_version(picture_format(self.format)),
             seed=self.seed,
             labels=self.label_text,
@@ -245,7 +244,8 @@ class Pipeline:
             seconds["queue"] = inferred.queue_seconds
             seconds["inference"] = inferred.inference_seconds
         started = time.perf_counter()
-        if self._signer is None and face.format == "png" and face.size**2 <= SOON_ENCODED:
+        largest = max(face.size, len(image_HWC))  # resampling takes as long as the larger one
+        if self._signer is None and face.format == "png" and largest**2 <= SOON_ENCODED:
             content = self._encode(face, image_HWC)
         else:
             with self._telemetry.encoder_backlog.track_inprogress():
@@ -273,7 +273,7 @@ class Pipeline:
             )
 
     def _stored_as(self, key: str) -> str:
-        return key if self._signer is None else f"{key}-signed"
+        return key if self._signer is None else f"{key}-{self._signer.name}"
 
     def _signed(self, content: bytes, media_type: str) -> bytes:
         return content if self._signer is None else self._signer.sign(content, media_type)

@@ -16,7 +16,7 @@ import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from service.breaker import Attempt, Breaker
 from service.errors import SettingsError
@@ -30,7 +30,14 @@ _TURN = 4
 """Timeouts that a call may wait for its turn; more, and Redis is too slow for what is asked."""
 
 _SAY_AGAIN = 60.0
-"""Seconds after which the log says again that Redis is full."""
+"""Seconds after which the log says again that Redis stores nothing."""
+_REMEDIES = {
+    "OOM": "set maxmemory-policy allkeys-lru",
+    "READONLY": "give VISAGE_REDIS_URL the address of the primary",
+    "MISCONF": "see why Redis cannot save: its disk may be full",
+    "NOREPLICAS": "see where its replicas are, or set min-replicas-to-write 0",
+}
+"""What to do about a Redis that reads and does not write, by how its refusal begins."""
 
 T = TypeVar("T")
 log = structlog.get_logger("service.redis")
@@ -61,7 +68,7 @@ class RedisLink:
         self._breaker = Breaker(clock=clock)
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._gone_since = 0.0
-        self._full_told = -math.inf
+        self._refusal_told = -math.inf
         try:
             self.pool: ConnectionPool = ConnectionPool.from_url(
                 url,
@@ -112,14 +119,14 @@ class RedisLink:
                 if attempt.is_probe:  # what waits in the pool may be as dead as the last one
                     await self.pool.disconnect(inuse_connections=False)
                 answer = await work()
-        except OutOfMemoryError:
+        except Exception as error:
+            if (refusal := _refusal_to_write(error)) is None:
+                self._failed(attempt, op, error)
+                raise RedisGoneError(f"{op}: failed") from None
             # It is there and gives what it has: leaving it alone would lose that too.
             self._answered(attempt)
-            self._is_full(op)
-            raise RedisGoneError(f"{op}: no room") from None
-        except Exception as error:
-            self._failed(attempt, op, error)
-            raise RedisGoneError(f"{op}: failed") from None
+            self._refused(op, refusal)
+            raise RedisGoneError(f"{op}: not stored") from None
         except BaseException:
             self._breaker.left(attempt)
             raise
@@ -130,11 +137,12 @@ class RedisLink:
         if self._breaker.succeeded(attempt):
             log.info("redis is back", seconds=round(self._clock() - self._gone_since, 2))
 
-    def _is_full(self, op: str) -> None:
+    def _refused(self, op: str, refusal: str) -> None:
         self._telemetry.redis_errors.labels(op=op).inc()
-        if self._clock() - self._full_told >= _SAY_AGAIN:
-            self._full_told = self._clock()
-            log.warning("redis is full", op=op, remedy="set maxmemory-policy allkeys-lru")
+        if self._clock() - self._refusal_told >= _SAY_AGAIN:
+            self._refusal_told = self._clock()
+            remedy = _REMEDIES[refusal]
+            log.warning("redis stores nothing", op=op, reason=refusal, remedy=remedy)
 
     def _failed(self, attempt: Attempt | None, op: str, error: Exception) -> None:
         self._telemetry.redis_errors.labels(op=op).inc()
@@ -146,3 +154,14 @@ class RedisLink:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         password = self.pool.connection_kwargs.get("password")
         return reason.replace(password, "…") if password else reason
+
+
+def _refusal_to_write(error: Exception) -> str | None:
+    """How the answer of a Redis that reads and does not write begins; None: it is another error."""
+    if isinstance(error, OutOfMemoryError):
+        return "OOM"
+    if isinstance(error, ReadOnlyError):
+        return "READONLY"
+    if isinstance(error, ResponseError):
+        return next((word for word in ("MISCONF", "NOREPLICAS") if word in str(error)), None)
+    return None

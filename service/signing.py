@@ -7,6 +7,7 @@ an optional dependency, imported only when signing is on.
 """
 
 import io
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,9 @@ _AS_SIGNED = {"image/apng": "image/png"}
 class Signer:
     """Signs PNG, APNG, WebP and JPEG. One may serve many threads."""
 
-    def __init__(self, signer: "c2pa.Signer", context: "c2pa.Context") -> None:
+    def __init__(self, signer: "c2pa.Signer", context: "c2pa.Context", chain_pem: bytes) -> None:
+        self.name = f"signed-{sha256(chain_pem).hexdigest()[:16]}"
+        """Names the certificate: what an earlier one signed is not for the next one to give out."""
         self._signer = signer
         self._context = context
 
@@ -81,7 +84,7 @@ def load_signer(certificate: Path | None, key: Path | None) -> Signer | None:
     chain_pem, key_pem = _read("CERTIFICATE", certificate), _read("KEY", key)
     try:
         info = c2pa.C2paSignerInfo(_algorithm(key_pem), chain_pem, key_pem, None)
-        signer = Signer(c2pa.Signer.from_info(info), c2pa.Context(_settings()))
+        signer = Signer(c2pa.Signer.from_info(info), c2pa.Context(_settings()), chain_pem)
         signer.sign(_trial_picture(), "image/png")
     except (c2pa.C2paError, ValueError, TypeError) as error:
         raise SettingsError(

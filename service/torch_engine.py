@@ -16,6 +16,7 @@ from models import Checkpoint, to_pixels
 from service.errors import EngineOutOfMemoryError, NotFiniteError
 from service.judge import Critic
 from service.labels import ModelSpec
+from service.processor import instruction_set
 
 DEFAULT_TILE = 8
 WARM_UP_STEPS = 2
@@ -46,7 +47,9 @@ class TorchEngine:
     def spec(self) -> ModelSpec:
         version = torch.__version__.partition("+")[0]
         shape = f"tile {self._tile}, {self._threads} threads"
-        return replace(self._spec, engine=f"torch {version} cpu fp32, {shape}")
+        return replace(
+            self._spec, engine=f"torch {version} cpu ({instruction_set()}) fp32, {shape}"
+        )
 
     @property
     def tile(self) -> int:

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 from answers import picture
-from bad_redis import before, cut, damaged, flipped, says, swapped
+from bad_redis import PICTURE, before, cut, damaged, flipped, says, swapped
 from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
 
@@ -50,6 +50,10 @@ def errors(client):
         if metric.name == "visage_redis_errors"
         for sample in metric.samples
     )
+
+
+def hits(client):
+    return sample_of(client)("visage_cache_requests_total", result="hit")
 
 
 @pytest.fixture
@@ -106,14 +110,48 @@ async def test_one_that_is_full_still_gives_what_it_has(valkey, right):
             with capture_logs() as logs:
                 for _ in range(3):
                     assert await faces(client, FACES) == right[1]
-            before_hits = sample_of(client)("visage_cache_requests_total", result="hit")
+            before_hits = hits(client)
             assert await faces(client) == right[0]
-            hits = sample_of(client)("visage_cache_requests_total", result="hit") - before_hits
-            assert hits == FACES  # and the others waited with one of these
+            assert hits(client) - before_hits == FACES  # and the others waited with one of these
             assert errors(client) >= FACES
             told = [line["event"] for line in logs if "redis" in line["event"]]
-            assert told == ["redis is full"]
+            assert told == ["redis stores nothing"]
         finally:
             inside.config_set("maxmemory", 0)
         assert await faces(client, FACES) == right[1]
         await eventually(lambda: stored() == 2 * FACES)
+
+
+@pytest.mark.parametrize("refusal", ["NOREPLICAS", "READONLY", "MISCONF"])
+async def test_one_that_reads_and_does_not_write_is_neither_gone_nor_back(valkey, right, refusal):
+    inside = valkey.inside
+    async with (
+        before(valkey.port) as (bad, url),
+        serve(redis_url=url, cache_bytes=0, redis_timeout=5) as client,
+    ):
+        assert await faces(client) == right[0]
+        await eventually(lambda: len(inside.keys("visage:1:picture:*[^k]")) == FACES)
+        if refusal == "NOREPLICAS":
+            inside.config_set("min-replicas-to-write", 1)
+        elif refusal == "READONLY":
+            inside.replicaof("127.0.0.1", 1)  # which ends its connections
+            while not hits(client):
+                await faces(client)
+        else:  # that takes a full disk
+            misconf = b"-MISCONF Errors writing to the AOF file\r\n"
+            bad.trouble = lambda answer: answer if len(answer) >= PICTURE else misconf
+        try:
+            with capture_logs() as logs:
+                for _ in range(3):
+                    assert await faces(client, FACES) == right[1]
+                    before_hits = hits(client)
+                    assert await faces(client) == right[0]
+                    assert hits(client) - before_hits == FACES
+            told = [line for line in logs if "redis" in line["event"]]
+            assert [(line["event"], line["reason"]) for line in told] == [
+                ("redis stores nothing", refusal)
+            ]
+        finally:
+            inside.config_set("min-replicas-to-write", 0)
+            inside.replicaof("NO", "ONE")
+            bad.trouble = None

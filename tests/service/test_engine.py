@@ -23,6 +23,7 @@ from service.engine import load_engine
 from service.errors import NotFiniteError, SettingsError
 from service.latents import latent
 from service.params import Seed
+from service.processor import instruction_set
 
 CONFIG = GeneratorConfig(16, latent_dim=8, label_dim=5, fmap_base=128, fmap_max=32)
 ATTRIBUTES = (
@@ -163,13 +164,14 @@ def test_the_engines_name_says_all_that_bytes_depend_on(folder):
     torch_engine = load_engine(folder, kind="torch", tile=4, threads=1)
     assert (
         torch_engine.spec.engine
-        == f"torch {torch.__version__.split('+')[0]} cpu fp32, tile 4, 1 threads"
+        == f"torch {torch.__version__.split('+')[0]} cpu ({instruction_set()}) fp32, "
+        "tile 4, 1 threads"
     )
     assert torch_engine.halve_tile()
     assert "tile 2" in torch_engine.spec.engine
     exact = load_engine(folder, kind="openvino", precision="fp32", threads=1)
     assert exact.spec.engine.startswith("openvino 20")
-    assert exact.spec.engine.endswith("cpu fp32")
+    assert exact.spec.engine.endswith(f"cpu ({instruction_set()}) fp32")
     assert exact.weights_bytes == torch_engine.weights_bytes
     assert not exact.halve_tile()
 

@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from answers import problem
 from fakes import FakeEngine, Gate, face_spec
 from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from service.app import create_app
 from service.errors import SettingsError
 from service.fleet import Fleet
+from service.provenance import read_claims
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -110,6 +112,52 @@ async def test_one_model_that_does_not_load_keeps_the_server_from_being_ready(tm
         await eventually(lambda: fleet.start_failure is not None)
         assert str(fleet.start_failure) == "two is broken"
         assert (await client.get("/readyz")).status_code == 503
+
+
+async def test_a_model_that_does_not_warm_up_is_as_good_as_not_loaded(tmp_path):
+    """So the process ends, and whoever started it knows why."""
+
+    class Cold(FakeEngine):
+        def warm_up(self):
+            raise ValueError("it does not fit on the device")
+
+    folders = Folders(tmp_path, "one")
+    async with serve(lambda: Cold(), until=None, checkpoints=str(folders.paths[0])) as client:
+        fleet = client.app.state.fleet
+        await eventually(lambda: fleet.start_failure is not None)
+        assert str(fleet.start_failure) == "it does not fit on the device"
+
+
+async def test_the_same_weights_under_two_names_or_descriptions_are_two_models(tmp_path):
+    """Pictures name their model, and the order of values decides what a label means."""
+    folders = Folders(tmp_path, "one", "two")
+    async with folders.serve() as client:
+        urls = ["/v1/faces/7.png", "/v1/faces/7.png?model=two"]
+        answers = [await client.get(url) for url in urls]
+        assert len({answer.headers["ETag"] for answer in answers}) == 2
+        for name, answer in zip(("one", "two"), answers, strict=True):
+            claims = read_claims(answer.content)
+            assert claims is not None
+            assert claims.model == answer.headers["X-Model"] == f"{name}@0123456789ab"
+    here, there = face_spec(config_digest="a"), face_spec(config_digest="b")
+    assert here.source != there.source
+
+
+async def test_a_stop_does_not_wait_for_what_is_being_loaded(tmp_path):
+    folders, gate = Folders(tmp_path, "fake-16"), Gate()
+
+    def load(folder):
+        if folders.made:
+            gate(1)
+        return folders(folder)
+
+    checkpoints = str(folders.paths[0])
+    async with serve(load, checkpoints=checkpoints, admin_token="secret") as client:
+        loading = asyncio.create_task(client.post(LOAD, headers=ADMIN))
+        await eventually(gate.arrived.is_set)
+        client.app.state.fleet.drain()
+        problem(await loading, 503, "draining")
+        gate.open()
 
 
 async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):

@@ -176,8 +176,7 @@ def test_variations_know_where_they_come_from(text, origins):
 
 
 BASE = {
-    "digest": "d",
-    "engine": "cpu tile 8",
+    "source": "fake-16 d",
     "encoder": "e",
     "seed": Seed("7", 7),
     "labels": "age=60%2B",
@@ -189,8 +188,7 @@ BASE = {
 @pytest.mark.parametrize(
     "change",
     [
-        {"digest": "D"},
-        {"engine": "cpu tile 4"},
+        {"source": "fake-16 D"},
         {"encoder": "f"},
         {"seed": Seed("8", 8)},
         {"seed": Seed("7", None)},
