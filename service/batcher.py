@@ -154,7 +154,7 @@ class Batcher:
     def refusal(self) -> VisageError:
         """Why no picture can be had now."""
         if self._state in (State.DRAINING, State.STOPPED):
-            return DrainingError("The server is shutting down; ask another one, or try again.")
+            return DrainingError()
         if self._state is State.FAILED:
             reason = str(self._failure) or type(self._failure).__name__
             return NotReadyError(f"The engine has failed: {reason}", retry_after=30)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from service.errors import QueueFullError
-from service.telemetry import Telemetry
 
 
 class Share:
@@ -46,7 +45,7 @@ class PixelBudget:
         self._lock = threading.Lock()
 
     @contextmanager
-    def spend(self, pixels: int, telemetry: Telemetry) -> Iterator[Share]:
+    def spend(self, pixels: int) -> Iterator[Share]:
         """Take `pixels` until the block is left, or for as long as the share lasts after that.
 
         QueueFullError at once where they are not free. What is larger than the whole budget is let
@@ -57,7 +56,6 @@ class PixelBudget:
             if not full:
                 self.taken += pixels
         if full:
-            telemetry.requests_rejected.labels(reason="queue_full").inc()
             raise QueueFullError(
                 "As many large pictures are in the making as may be; try again in a moment, or ask "
                 "for a smaller one.",

@@ -7,6 +7,7 @@ so nothing here is ever stale.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, Literal, Protocol
 from cachetools import LRUCache
 
 from service.errors import DrainingError
-from service.telemetry import Series, Telemetry
+from service.telemetry import Telemetry
 
 CacheResult = Literal["hit", "miss", "coalesced"]
 """Found; made for this request; made for another request, here or on another replica."""
@@ -72,7 +73,7 @@ class PictureCache:
     ) -> None:
         self._pictures: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=_footprint)
         self._telemetry = telemetry
-        self._results = Series(telemetry.cache_requests.labels)
+        self._results = functools.cache(telemetry.cache_requests.labels)
         self._shared = shared
         self._patience = patience
         self._flights: dict[str, _Flight] = {}
@@ -82,7 +83,7 @@ class PictureCache:
         """The picture named `key` where this process has it; counted as a hit then."""
         content = self._pictures.get(key)
         if content is not None:
-            self._results["hit",].inc()
+            self._results("hit").inc()
         return content
 
     def must_make(self, key: str) -> bool:
@@ -115,7 +116,7 @@ class PictureCache:
             if not flight.waiters and not flight.landed:
                 self._abandon(key, flight)
         if flight.error is not None:
-            self._results["error",].inc()
+            self._results("error").inc()
             raise _again(flight.error)
         return flight.content, self._counted(flight.result if leads else "coalesced")
 
@@ -193,7 +194,7 @@ class PictureCache:
         return task
 
     def _counted(self, result: CacheResult) -> CacheResult:
-        self._results[result,].inc()
+        self._results(result).inc()
         return result
 
 

@@ -13,12 +13,10 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import QueueFullError
-from service.latents import latent
-from service.pacing import Work, in_order, insisting
+from service.pacing import Work, paced
 from service.params import Seed
 from service.pipeline import Face, Picture, Pipeline
-from service.request_queue import Inferred, uncounted
+from service.request_queue import Inferred
 from service.served import Served
 
 TRIES = 2000
@@ -110,20 +108,13 @@ async def _choose(
         raise served.batcher.refusal()
     with judge.room(len(faces), pipeline.deadline):
         deadline = time.monotonic() + pipeline.deadline
-        y_L = faces[0].spec.space.encode(faces[0].labels)
+        y_L = faces[0].label_vector()
 
         def work(face: Face) -> Work[Inferred]:
-            z_Z = latent(face.seed, face.spec.latent_dim)
-            return lambda: pipeline.image(served, z_Z, y_L, deadline=deadline)
+            return lambda: pipeline.image(served, face.latent(), y_L, deadline=deadline)
 
-        works = insisting(
-            [work(f) for f in faces],
-            on=QueueFullError,
-            seconds=pipeline.deadline,
-            quietly=uncounted,
-        )
-        # All stand in the queue at once, unless they are more than a great request may have there.
-        pictures = in_order(works, at_once=max(2 * served.tile, 1))
+        works = [work(face) for face in faces]
+        pictures = paced(works, tile=served.tile, seconds=pipeline.deadline)
         async with aclosing(pictures):
             made = [inferred async for inferred in pictures]
         started = time.perf_counter()

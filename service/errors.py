@@ -315,10 +315,16 @@ class DrainingError(UnavailableError):
 
     slug = "draining"
     title = "The server is shutting down"
+    reason = "draining"
+
+    def __init__(
+        self, detail: str = "The server is shutting down; ask another one, or try again."
+    ) -> None:
+        super().__init__(detail)
 
 
 class QueueFullError(UnavailableError):
-    """As many requests wait as may, or for as long as any may. `reason`: which, for metrics."""
+    """As many requests wait as may, or for as long as any may; `reason` says which, for metrics."""
 
     slug = "queue-full"
     title = "Too many requests are waiting"
@@ -334,3 +340,4 @@ class DeadlineError(VisageError):
     status = 504
     slug = "deadline-passed"
     title = "The deadline passed"
+    reason = "deadline"

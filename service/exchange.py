@@ -13,7 +13,7 @@ from fastapi import Request, Response
 
 from service.addresses import Addresses, RawHeaders, Seen, raw_headers
 from service.clients import Clients
-from service.errors import ClientGoneError
+from service.errors import ClientGoneError, DeadlineError, DrainingError, QueueFullError
 from service.fleet import Fleet
 from service.limits import RateLimiter
 from service.middleware import HEAD_FLAG, HEADERS
@@ -79,9 +79,17 @@ async def admit(request: Request, pictures: int = 1) -> None:
 
 @contextmanager
 def lease(request: Request, model: str | None = None) -> Iterator[Served]:
-    """The model that is asked for, kept going until the block is left (see Fleet.lease)."""
-    with state_of(request)["fleet"].lease(model) as served:
-        yield served
+    """The model that is asked for, kept going until the block is left (see Fleet.lease).
+
+    A refusal that leaves the block is the request's answer, and counts as one.
+    """
+    state = state_of(request)
+    try:
+        with state["fleet"].lease(model) as served:
+            yield served
+    except (QueueFullError, DeadlineError, DrainingError) as error:
+        state["telemetry"].requests_rejected.labels(reason=error.reason).inc()
+        raise
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
+from prometheus_client import Gauge
 
 from service.batcher import Batcher, State
 from service.engine_protocol import Engine
@@ -111,7 +112,7 @@ class Fleet:
     def check_ready(self) -> None:
         """Raises the reason why pictures cannot be had now."""
         if self._draining:
-            raise self._refusal()
+            raise DrainingError
         for served in self._served.values():
             _ = served.spec
 
@@ -148,8 +149,7 @@ class Fleet:
         Raises UnknownModelError, NotReadyError or DrainingError.
         """
         if self._draining:
-            self._telemetry.requests_rejected.labels(reason="draining").inc()
-            raise self._refusal()
+            raise DrainingError
         served = self._served.get(self.default if name is None else name)
         if served is None:
             raise UnknownModelError(
@@ -169,7 +169,7 @@ class Fleet:
         """
         async with self._loading:
             if self._draining:
-                raise self._refusal()
+                raise DrainingError
             started = time.perf_counter()
             fresh = self._open(self._folder(name))
             fresh.batcher.start()
@@ -184,7 +184,7 @@ class Fleet:
                 )
             if self._draining:
                 fresh.retire()
-                raise self._refusal()
+                raise DrainingError
             spec, tile, old = fresh.spec, fresh.tile, self._served.get(name)
             self._serve(name, fresh)
             if old is not None:
@@ -236,25 +236,20 @@ class Fleet:
         """From now on under that name."""
         known = name in self._served
         self._served[name] = served
-        if not known:
-            # Of whichever is served then: one that is still on trial has nothing to show.
-            telemetry, now = self._telemetry, self._served
-            telemetry.follow(telemetry.queue_depth.labels(name), lambda: len(now[name].queue))
-            telemetry.follow(
-                telemetry.queue_capacity.labels(name), lambda: now[name].queue.capacity
-            )
-            telemetry.follow(
-                telemetry.reservoir_faces.labels(name), lambda: len(now[name].reservoir)
-            )
-            telemetry.follow(
-                telemetry.engine_busy.labels(name), lambda: now[name].batcher.watchdog.busy_seconds
-            )
-            telemetry.follow(
-                telemetry.model_load.labels(name), lambda: now[name].batcher.load_seconds
-            )
-            telemetry.follow(
-                telemetry.warmup.labels(name), lambda: now[name].batcher.warm_up_seconds
-            )
+        if known:
+            return
+        # Of whichever is served then: one that is still on trial has nothing to show.
+        telemetry, now = self._telemetry, self._served
+        readers: dict[Gauge, Callable[[], float]] = {
+            telemetry.queue_depth: lambda: len(now[name].queue),
+            telemetry.queue_capacity: lambda: now[name].queue.capacity,
+            telemetry.reservoir_faces: lambda: len(now[name].reservoir),
+            telemetry.engine_busy: lambda: now[name].batcher.watchdog.busy_seconds,
+            telemetry.model_load: lambda: now[name].batcher.load_seconds,
+            telemetry.warmup: lambda: now[name].batcher.warm_up_seconds,
+        }
+        for gauge, reader in readers.items():
+            telemetry.follow(gauge.labels(name), reader)
 
     def _open(self, folder: Path) -> Served:
         settings, telemetry = self._settings, self._telemetry
@@ -272,7 +267,3 @@ class Fleet:
             stalled_after=settings.deadline,
         )
         return Served(batcher, queue, reservoir)
-
-    @staticmethod
-    def _refusal() -> DrainingError:
-        return DrainingError("The server is shutting down; ask another one, or try again.")

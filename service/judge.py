@@ -85,12 +85,12 @@ class Judge:
         """
         seconds = self._expected * self._seconds_per_picture
         if seconds > WAITING_SHARE * patience:
-            self._telemetry.requests_rejected.labels(reason="deadline").inc()
             raise QueueFullError(
                 f"{self._expected} pictures are waiting for the critic already, which will take "
                 f"{seconds:.1f} seconds, too long to be sure of an answer in time; try later, or "
                 "without best_of.",
                 retry_after=max(1, math.ceil(seconds / 2)),
+                reason="deadline",
             )
         self._expected += pictures
         try:
@@ -114,7 +114,6 @@ class Judge:
             async with asyncio.timeout(deadline - time.monotonic()):
                 scores = await future
         except TimeoutError:
-            self._telemetry.requests_rejected.labels(reason="deadline").inc()
             raise DeadlineError(
                 "The best picture was not chosen within the time a request may take; "
                 "try again later."

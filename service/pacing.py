@@ -1,15 +1,17 @@
 """Many works, a few at a time, their results in order.
 
-Knows nothing about pictures or queues: so that one great request stands in a queue with a few
-entries at a time, and the others' requests between them.
+So that one great request stands in a queue with a few entries at a time, and the others' requests
+between them. Knows nothing about pictures, and of queues that they may be full.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
+
+from service.errors import QueueFullError
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
@@ -17,6 +19,18 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 
 PAUSE = 0.02
 """Seconds between two tries."""
+TILES_AT_ONCE = 2
+"""One in the engine and one that waits: more would only keep others waiting."""
+
+
+def paced(works: Sequence[Work[T]], *, tile: int, seconds: float) -> AsyncGenerator[T, None]:
+    """The results in order, two tiles at a time.
+
+    A full queue refuses the whole by its first work; the others, which belong to what was let in,
+    wait up to so many seconds for room.
+    """
+    insistent = [*works[:1], *(_insisting(work, seconds) for work in works[1:])]
+    return in_order(insistent, at_once=TILES_AT_ONCE * tile)
 
 
 async def in_order(works: Iterable[Work[T]], *, at_once: int) -> AsyncGenerator[T, None]:
@@ -42,28 +56,15 @@ async def in_order(works: Iterable[Work[T]], *, at_once: int) -> AsyncGenerator[
         await asyncio.gather(*begun, return_exceptions=True)
 
 
-def insisting(
-    works: Sequence[Work[T]],
-    *,
-    on: type[Exception],
-    seconds: float,
-    quietly: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> list[Work[T]]:
-    """`works`, all but the first of which try again where they raise `on`, for so many seconds.
+def _insisting(work: Work[T], seconds: float) -> Work[T]:
+    """`work`, tried again for so many seconds where the queue is full."""
 
-    The first decides whether the whole is let in; the others belong to what was. `quietly`: entered
-    for each try after which there is another one, so that only what is raised in the end is told.
-    """
+    async def trying() -> T:
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            with suppress(QueueFullError):
+                return await work()
+            await asyncio.sleep(PAUSE)
+        return await work()
 
-    def insistent(work: Work[T]) -> Work[T]:
-        async def trying() -> T:
-            give_up = time.monotonic() + seconds
-            while time.monotonic() < give_up:
-                with suppress(on), quietly():
-                    return await work()
-                await asyncio.sleep(PAUSE)
-            return await work()
-
-        return trying
-
-    return [*works[:1], *(insistent(work) for work in works[1:])]
+    return trying

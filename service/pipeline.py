@@ -4,11 +4,11 @@ Knows nothing about HTTP, and nothing about engines: it meets them only at the q
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from service.budget import Share
 from service.cache import PictureCache
 from service.encoder import encode, encoder_version
-from service.errors import QueueFullError
 from service.face_json import face_json
 from service.labels import ModelSpec, label_text
 from service.latents import latent
@@ -25,7 +24,7 @@ from service.provenance import Claims
 from service.request_queue import Inferred
 from service.served import Served
 from service.signing import Signer
-from service.telemetry import Series, Telemetry
+from service.telemetry import Telemetry
 
 SOON_ENCODED = 128**2
 """Pixels of a PNG that is encoded at once: handing it to a thread and back would take as long."""
@@ -47,17 +46,25 @@ class Face:
     def media_type(self) -> str:
         return FORMATS[self.format]
 
-    @cached_property
+    def latent(self) -> NDArray[np.float32]:
+        """z_Z of its seed."""
+        return latent(self.seed, self.spec.latent_dim)
+
+    def label_vector(self) -> NDArray[np.float32]:
+        """y_L of its labels."""
+        return self.spec.space.encode(self.labels)
+
+    @functools.cached_property
     def label_text(self) -> str:
         """As in X-Labels: `gender=female&age=30-39`."""
         return label_text(self.labels)
 
-    @cached_property
+    @functools.cached_property
     def claims(self) -> Claims:
         """What the picture says about itself."""
         return Claims(seed=str(self.seed), model=self.spec.identity, labels=self.label_text)
 
-    @cached_property
+    @functools.cached_property
     def key(self) -> str:
         """Names the exact bytes."""
         return face_key(
@@ -114,18 +121,13 @@ class Pipeline:
         self._signer = signer
         self._encoders = encoders
         self._assembler = assembler
-        self._encoding = Series(telemetry.encode.labels)
+        self._encoding = functools.cache(telemetry.encode.labels)
         self._telemetry = telemetry
-        self._deadline = deadline
+        self.deadline = deadline
 
     def etag(self, key: str) -> str:
         """Names the bytes of `key`; weakly where a signature puts the time into them."""
         return f'"{key}"' if self._signer is None else f'W/"{key}"'
-
-    @property
-    def deadline(self) -> float:
-        """Seconds a picture may take."""
-        return self._deadline
 
     async def picture(
         self, face: Face, served: Served, image_HWC: NDArray[np.uint8] | None = None
@@ -144,16 +146,9 @@ class Pipeline:
             if image_HWC is not None:
                 return await self.encoded(face, image_HWC, seconds)
             with served.hold():  # whoever waits for this may have come by another lease
-                z_Z = latent(face.seed, face.spec.latent_dim)
-                y_L = face.spec.space.encode(face.labels)
-                inferred = await self.image(served, z_Z, y_L, counts=False)
-                return await self.encoded(face, inferred.image, seconds, inferred)
+                return await self.made(face, served, seconds)
 
-        try:
-            return await self.stored(face.key, make, seconds)
-        except QueueFullError as error:
-            served.queue.count(error)  # here: of all who wait for this, some may be uncounted
-            raise
+        return await self.stored(face.key, make, seconds)
 
     def at_hand(self, face: Face) -> Picture | None:
         """The picture of a seeded face, where this process has made it before."""
@@ -165,9 +160,10 @@ class Pipeline:
         return self._cache.get(self._stored_as(key))
 
     def check_room(self, key: str, served: Served, pictures: int = 1) -> None:
-        """QueueFullError or DrainingError where `key` asks for so many, and they have no room."""
+        """QueueFullError where `key` asks for so many and they have no room, or what the queue was
+        closed with."""
         if self._cache.must_make(self._stored_as(key)):
-            served.queue.check(self._deadline, pictures)
+            served.queue.check(self.deadline, pictures)
 
     async def stored(
         self, key: str, make: Callable[[], Awaitable[bytes]], seconds: Mapping[str, float]
@@ -184,21 +180,31 @@ class Pipeline:
         seconds: dict[str, float] = {}
         ready = served.reservoir.take(params.given)
         if ready is None:
-            served.queue.check(self._deadline)
+            served.queue.check(self.deadline)
         face = complete(params, served)
         if ready is not None and ready.image_HWC is not None:
             face = Face(face.spec, ready.seed, ready.labels, face.size, face.format)
             content = await self.encoded(face, ready.image_HWC, seconds)
             return face, Picture(content, "hit", seconds)
-        z_Z = latent(face.seed, face.spec.latent_dim)
-        inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
-        content = await self.encoded(face, inferred.image, seconds, inferred)
+        content = await self.made(face, served, seconds)
         return face, Picture(content, "miss", seconds)
 
-    async def unstored(self, face: Face, served: Served, z_Z: NDArray[np.float32]) -> bytes:
-        """The bytes of a face by its latent, which nobody can ask for again; raises as above."""
-        inferred = await self.image(served, z_Z, face.spec.space.encode(face.labels))
-        return await self.encoded(face, inferred.image, {}, inferred)
+    async def made(
+        self,
+        face: Face,
+        served: Served,
+        seconds: dict[str, float],
+        z_Z: NDArray[np.float32] | None = None,
+    ) -> bytes:
+        """The bytes of a face, computed now and stored nowhere; raises as `picture` does.
+
+        `z_Z`: its latent, where that is not its seed's. Fills `seconds`.
+        """
+        z_Z = face.latent() if z_Z is None else z_Z
+        inferred = await self.image(served, z_Z, face.label_vector())
+        seconds["queue"] = inferred.queue_seconds
+        seconds["inference"] = inferred.inference_seconds
+        return await self.encoded(face, inferred.image, seconds)
 
     async def assembled(self, make: Callable[[], bytes], media_type: str, share: Share) -> bytes:
         """The sheet or animation that `make` encodes, off the event loop, and signed as faces are.
@@ -221,28 +227,19 @@ class Pipeline:
         y_L: NDArray[np.float32],
         *,
         deadline: float | None = None,
-        counts: bool = True,
     ) -> Inferred:
         """The bare image of one latent, not encoded; raises as `picture` does.
 
         `deadline`: `time.monotonic()` seconds; None: as long as a picture may take, from now.
-        `counts`: as of `RequestQueue.submit`.
         """
         if deadline is None:
-            deadline = time.monotonic() + self._deadline
-        return await served.queue.submit(z_Z, y_L, deadline=deadline, counts=counts)
+            deadline = time.monotonic() + self.deadline
+        return await served.queue.submit(z_Z, y_L, deadline=deadline)
 
     async def encoded(
-        self,
-        face: Face,
-        image_HWC: NDArray[np.uint8],
-        seconds: dict[str, float],
-        inferred: Inferred | None = None,
+        self, face: Face, image_HWC: NDArray[np.uint8], seconds: dict[str, float]
     ) -> bytes:
         """The bytes of a face whose image is there; fills `seconds`."""
-        if inferred is not None:
-            seconds["queue"] = inferred.queue_seconds
-            seconds["inference"] = inferred.inference_seconds
         started = time.perf_counter()
         largest = max(face.size, len(image_HWC))  # resampling takes as long as the larger one
         if self._signer is None and face.format == "png" and largest**2 <= SOON_ENCODED:
@@ -256,7 +253,7 @@ class Pipeline:
         return content
 
     def _encode(self, face: Face, image_HWC: NDArray[np.uint8]) -> bytes:
-        with self._encoding[face.format,].time():
+        with self._encoding(face.format).time():
             content = encode(
                 image_HWC, picture_format(face.format), claims=face.claims, size=face.size
             )
@@ -268,7 +265,7 @@ class Pipeline:
                 model=face.spec.identity,
                 labels=face.labels,
                 size=face.size,
-                z_Z=latent(face.seed, face.spec.latent_dim),
+                z_Z=face.latent(),
                 png=content,
             )
 

@@ -10,15 +10,14 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DeadlineError, DrainingError, QueueFullError, VisageError
+from service.errors import DeadlineError, QueueFullError, VisageError
 from service.telemetry import Telemetry
 
 WAITING_SHARE = 0.5
@@ -27,22 +26,6 @@ batch under way, for encoding, and for an engine that grows slower than it was l
 
 PACE_MEMORY = 0.8
 """Weight of the past in the average seconds per picture."""
-
-
-_uncounted = ContextVar("uncounted", default=False)
-
-
-@contextmanager
-def uncounted() -> Iterator[None]:
-    """Within it a queue without room refuses as ever, but nobody hears of it: it does not count.
-
-    For who asks again until there is room, and would count as refused at each try.
-    """
-    token = _uncounted.set(True)
-    try:
-        yield
-    finally:
-        _uncounted.reset(token)
 
 
 def pace_after(before: float, seconds: float) -> float:
@@ -101,23 +84,20 @@ class RequestQueue:
         y_L: NDArray[np.float32],
         *,
         deadline: float,
-        counts: bool = True,
     ) -> Inferred:
         """Wait for the picture of one latent.
 
         Raises QueueFullError at once when the queue is full, DeadlineError when `deadline`
         (`time.monotonic()` seconds) passes, the refusal it was closed with when closed, and
         whatever the engine made of the batch. A cancelled caller leaves the queue.
-        `counts`: False where whoever is told of a full queue will `count` that.
         """
         future: asyncio.Future[Inferred] = asyncio.get_running_loop().create_future()
         entry = Entry(z_Z, y_L, deadline, future)
-        self._put(entry, counts)
+        self._put(entry)
         self._watch(entry)
         try:
             return await future
         except TimeoutError:
-            self._telemetry.requests_rejected.labels(reason="deadline").inc()
             raise DeadlineError(
                 "The picture was not ready within the time a request may take; try again later."
             ) from None
@@ -218,30 +198,20 @@ class RequestQueue:
             )
         return None
 
-    def check(self, patience: float, pictures: int = 1, *, counts: bool = True) -> None:
+    def check(self, patience: float, pictures: int = 1) -> None:
         """Raise what `submit` would for a request of so many that may take `patience` seconds.
 
         It spares whoever is refused anyway the work before `submit`, and the engine's thread the
-        wait for it; room now is no promise. `counts`: as of `submit`.
+        wait for it; room now is no promise.
         """
         if self._closed is not None:
-            refusal = self._closed()
-            if isinstance(refusal, DrainingError):
-                self._telemetry.requests_rejected.labels(reason="draining").inc()
-            raise refusal
+            raise self._closed()
         if error := self.no_room(patience, pictures):
-            if counts:
-                self.count(error)
             raise error
 
-    def count(self, error: QueueFullError) -> None:
-        """A request is refused for it."""
-        if not _uncounted.get():
-            self._telemetry.requests_rejected.labels(reason=error.reason).inc()
-
-    def _put(self, entry: Entry, counts: bool) -> None:
+    def _put(self, entry: Entry) -> None:
         with self._changed:
-            self.check(entry.deadline - entry.queued_at, counts=counts)
+            self.check(entry.deadline - entry.queued_at)
             self._entries.append(entry)
             self._changed.notify()
 

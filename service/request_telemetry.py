@@ -1,11 +1,12 @@
 """The ASGI middleware that counts, times and logs HTTP requests. Knows nothing about pictures."""
 
+import functools
 import time
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry import Series, Telemetry
+from service.telemetry import Telemetry
 
 REQUEST_ID = "visage.request_id"
 """Key in the ASGI scope: what the request is called in the log, once somebody has named it."""
@@ -18,8 +19,8 @@ class TelemetryMiddleware:
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry, access_log: bool) -> None:
         self._app = app
         self._in_flight = telemetry.requests_in_flight
-        self._answers = Series(telemetry.http_requests.labels)
-        self._durations = Series(telemetry.http_request_duration.labels)
+        self._answers = functools.cache(telemetry.http_requests.labels)
+        self._durations = functools.cache(telemetry.http_request_duration.labels)
         self._log = structlog.get_logger("service.access") if access_log else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,8 +44,8 @@ class TelemetryMiddleware:
             seconds = time.perf_counter() - started
             route = _route_template(scope)
             self._in_flight.dec()
-            self._answers[route, method, str(code)].inc()
-            self._durations[route,].observe(seconds)
+            self._answers(route, method, str(code)).inc()
+            self._durations(route).observe(seconds)
             if self._log is not None:
                 self._log.info(
                     "request",

@@ -8,6 +8,7 @@ the app, which decides as always, and so does a client without a key or quota.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Iterable, Mapping
 from typing import cast
@@ -26,7 +27,7 @@ from service.limits import RateLimiter
 from service.middleware import TO_GET, joined, request_name
 from service.problems import problem_response
 from service.served import Served
-from service.telemetry import Series, Telemetry
+from service.telemetry import Telemetry
 
 LONGEST = 512
 """Bytes of an address that is judged here."""
@@ -60,9 +61,9 @@ class Shedding:
         self._limiter = limiter
         self._deadline = deadline
         self._longest = min(LONGEST, max_url_bytes)
-        self._rejected = Series(telemetry.requests_rejected.labels)
-        self._answers = Series(telemetry.http_requests.labels)
-        self._durations = Series(telemetry.http_request_duration.labels)
+        self._rejected = functools.cache(telemetry.requests_rejected.labels)
+        self._answers = functools.cache(telemetry.http_requests.labels)
+        self._durations = functools.cache(telemetry.http_request_duration.labels)
         self._coming = 0
         self._worded: tuple[object, bytes, bytes] = None, b"", b""
 
@@ -104,9 +105,9 @@ class Shedding:
             request_name(asked).encode(),
             body,
         )
-        self._rejected[error.reason,].inc()
-        self._answers[route, "GET", str(error.status)].inc()
-        self._durations[route,].observe(time.perf_counter() - started)
+        self._rejected(error.reason).inc()
+        self._answers(route, "GET", str(error.status)).inc()
+        self._durations(route).observe(time.perf_counter() - started)
         return answer
 
     def _known(self, scope: HTTPScope) -> str:

@@ -7,7 +7,7 @@ their templates, unknown methods as OTHER, so the number of series is bounded.
 import platform
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any, Literal
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -187,18 +187,3 @@ class Telemetry:
         """All metrics and their content type, in the format the Accept header prefers."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
-
-
-class Series(dict[tuple[str, ...], Any]):
-    """The series of one metric by the values of its labels, which are few.
-
-    `labels`: the metric's; looking a series up by that takes longer than counting in it.
-    """
-
-    def __init__(self, labels: Callable[..., Any]) -> None:
-        super().__init__()
-        self._labels = labels
-
-    def __missing__(self, values: tuple[str, ...]) -> Any:
-        self[values] = series = self._labels(*values)
-        return series

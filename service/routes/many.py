@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -22,27 +22,22 @@ from service.encoder import encode, resample
 from service.errors import (
     InvalidParameter,
     InvalidParametersError,
-    QueueFullError,
     TooLargeError,
 )
 from service.exchange import admit, disposition, identify, lease, state_of, while_connected
 from service.labels import label_text
-from service.latents import latent
 from service.many_items import Item, items_of
 from service.many_params import MOST, ManyRequest, doubled_members
 from service.openapi import problems
-from service.pacing import Work, in_order, insisting
+from service.pacing import Work, paced
 from service.params import FORMATS, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import MAX_CLAIM, Claims
-from service.request_queue import uncounted
 from service.served import Served
 from service.sheet import Sheet, sheet_pixels
 
 MAX_SHEET_PIXELS = 2**25
 """A sheet is held in memory as a whole, three bytes a pixel."""
-TILES_AT_ONCE = 2
-"""One in the engine and one that waits: more would only keep others waiting."""
 _EXTENSIONS = {"jpeg": "jpg"}
 
 router = APIRouter(tags=["faces"])
@@ -83,7 +78,7 @@ async def many_faces(request: Request) -> Response:
             _check_sheet(len(faces), faces[0].size)
             await admit(request, len(faces))
             pixels = sheet_pixels(len(faces), faces[0].size)
-            with BUDGET.spend(pixels, state["telemetry"]) as share:
+            with BUDGET.spend(pixels) as share:
                 sheet = _sheet(request, served, faces, items, share)
                 return await while_connected(request, sheet)
         await admit(request, len(faces))
@@ -167,25 +162,13 @@ def _check_sheet(count: int, side: int) -> None:
 
 
 def _paced(request: Request, served: Served, works: Sequence[Work[T]]) -> AsyncGenerator[T, None]:
-    """Two tiles at a time. A full queue refuses the first; the others then wait for room."""
     patience = state_of(request)["settings"].deadline
-    works = insisting(works, on=QueueFullError, seconds=patience, quietly=uncounted)
-    return in_order(works, at_once=TILES_AT_ONCE * served.tile)
+    return paced(works, tile=served.tile, seconds=patience)
 
 
-def _image(
-    request: Request, served: Served, face: Face, item: Item
-) -> Coroutine[Any, Any, NDArray[np.uint8]]:
-    async def image() -> NDArray[np.uint8]:
-        y_L = face.spec.space.encode(face.labels)
-        z_Z = _latent(face, item)
-        return (await state_of(request)["pipeline"].image(served, z_Z, y_L)).image
-
-    return image()
-
-
-def _latent(face: Face, item: Item) -> NDArray[np.float32]:
-    return latent(face.seed, face.spec.latent_dim) if item.z_Z is None else item.z_Z
+async def _image(request: Request, served: Served, face: Face, item: Item) -> NDArray[np.uint8]:
+    z_Z = face.latent() if item.z_Z is None else item.z_Z
+    return (await state_of(request)["pipeline"].image(served, z_Z, face.label_vector())).image
 
 
 def _picture(
@@ -197,7 +180,7 @@ def _picture(
     async def picture() -> bytes:
         if stored:
             return (await pipeline.picture(face, served)).content
-        return await pipeline.unstored(face, served, _latent(face, item))
+        return await pipeline.made(face, served, {}, item.z_Z)
 
     return picture
 

@@ -14,7 +14,6 @@ from service.addresses import raw_headers
 from service.animation import ANIMATION_FORMATS, animate, animation_version
 from service.budget import BUDGET, Share
 from service.encoder import resample
-from service.errors import QueueFullError
 from service.exchange import (
     FOREVER,
     RawResponse,
@@ -30,7 +29,6 @@ from service.exchange import (
 )
 from service.interpolation import linear, spherical, there_and_back
 from service.labels import label_text
-from service.latents import latent
 from service.morph_params import DEFAULT_FRAMES, MIN_FRAMES, MorphEnd, MorphParams, parse_morph
 from service.openapi import (
     MODEL_PARAMETER,
@@ -39,15 +37,12 @@ from service.openapi import (
     problems,
     query_parameter,
 )
-from service.pacing import Work, in_order, insisting
+from service.pacing import Work, paced
 from service.params import MAX_SEED_LENGTH, FaceParams
 from service.pipeline import Face, complete
 from service.provenance import Claims
-from service.request_queue import uncounted
 from service.served import Served
 
-TILES_AT_ONCE = 2
-"""As for many pictures: one in the engine and one that waits."""
 _PATH_VERSION = "1"
 """Changes with the frames' places on the way."""
 
@@ -125,7 +120,7 @@ async def morph(request: Request) -> Response:
         async def make() -> bytes:
             with (
                 served.hold(),  # whoever waits for this may have come by another lease
-                BUDGET.spend(params.frames * params.size**2, state["telemetry"]) as share,
+                BUDGET.spend(params.frames * params.size**2) as share,
             ):
                 return await _film(request, served, start, end, params, seconds, share)
 
@@ -189,14 +184,12 @@ async def _film(
     share: Share,
 ) -> bytes:
     pipeline = state_of(request)["pipeline"]
-    ends = [
-        (latent(f.seed, f.spec.latent_dim), f.spec.space.encode(f.labels)) for f in (start, end)
-    ]
-    (z_start, y_start), (z_end, y_end) = ends
+    z_start, z_end = start.latent(), end.latent()
+    y_start, y_end = start.label_vector(), end.label_vector()
 
-    def frame(share: float) -> Work[NDArray[np.uint8]]:
+    def frame(fraction: float) -> Work[NDArray[np.uint8]]:
         async def work() -> NDArray[np.uint8]:
-            z_Z, y_L = spherical(z_start, z_end, share), linear(y_start, y_end, share)
+            z_Z, y_L = spherical(z_start, z_end, fraction), linear(y_start, y_end, fraction)
             image_HWC = (await pipeline.image(served, z_Z, y_L)).image
             return await asyncio.to_thread(resample, image_HWC, params.size)
 
@@ -204,13 +197,9 @@ async def _film(
 
     started = time.perf_counter()
     way = there_and_back(params.frames)[: _distinct(params.frames)]
-    works = insisting(
-        [frame(share) for share in way],
-        on=QueueFullError,
-        seconds=state_of(request)["settings"].deadline,
-        quietly=uncounted,
-    )
-    frames = in_order(works, at_once=TILES_AT_ONCE * served.tile)
+    works = [frame(fraction) for fraction in way]
+    patience = state_of(request)["settings"].deadline
+    frames = paced(works, tile=served.tile, seconds=patience)
     async with aclosing(frames):
         there = [image_HWC async for image_HWC in frames]
     loop = [there[min(index, params.frames - index)] for index in range(params.frames)]

@@ -22,41 +22,41 @@ def telemetry() -> Telemetry:
     return Telemetry()
 
 
-def test_what_is_free_can_be_spent_and_comes_back(telemetry):
+def test_what_is_free_can_be_spent_and_comes_back():
     budget = PixelBudget(100)
-    with budget.spend(60, telemetry):
-        with budget.spend(40, telemetry):
+    with budget.spend(60):
+        with budget.spend(40):
             assert budget.taken == 100
-            with pytest.raises(QueueFullError, match="smaller"), budget.spend(1, telemetry):
+            with pytest.raises(QueueFullError, match="smaller"), budget.spend(1):
                 pass
         assert budget.taken == 60
     assert budget.taken == 0
 
 
-def test_it_comes_back_after_a_failure_too(telemetry):
+def test_it_comes_back_after_a_failure_too():
     budget = PixelBudget(100)
-    with pytest.raises(RuntimeError), budget.spend(60, telemetry):
+    with pytest.raises(RuntimeError), budget.spend(60):
         raise RuntimeError("broken")
     assert budget.taken == 0
 
 
-def test_what_is_larger_than_all_of_it_goes_alone(telemetry):
+def test_what_is_larger_than_all_of_it_goes_alone():
     budget = PixelBudget(100)
-    with budget.spend(500, telemetry):
+    with budget.spend(500):
         assert budget.taken == 500
-        with pytest.raises(QueueFullError), budget.spend(1, telemetry):
+        with pytest.raises(QueueFullError), budget.spend(1):
             pass
 
 
 @pytest.mark.parametrize("end", [lambda job: job.set_result(b""), lambda job: job.cancel()])
 def test_what_a_job_works_on_comes_back_when_that_is_done(telemetry, end):
     budget, job = PixelBudget(100), Future()
-    with budget.spend(60, telemetry) as share:
+    with budget.spend(60) as share:
         share.lasts_until_done(job)
     assert budget.taken == 60
     end(job)
     assert budget.taken == 0
-    with budget.spend(60, telemetry) as share:
+    with budget.spend(60) as share:
         share.lasts_until_done(job)
         assert budget.taken == 60
     assert budget.taken == 0
@@ -68,7 +68,7 @@ async def test_what_is_cancelled_before_its_turn_keeps_nothing(telemetry):
         pipeline = Pipeline(PictureCache(0, telemetry), encoders, assembler, telemetry, deadline=9)
 
         async def assemble(pixels, make):
-            with budget.spend(pixels, telemetry) as share:
+            with budget.spend(pixels) as share:
                 return await pipeline.assembled(make, "image/png", share)
 
         def large():

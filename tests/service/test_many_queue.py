@@ -13,11 +13,6 @@ from fakes import FakeEngine, Gate
 from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
 
-from service.errors import QueueFullError
-from service.params import FaceParams, Seed
-from service.pipeline import complete
-from service.request_queue import uncounted
-
 
 @pytest.mark.parametrize("layout", ["zip", "sheet"])
 async def test_the_queue_never_holds_more_than_two_tiles_of_one_request(layout):
@@ -199,26 +194,3 @@ def _receive_then_stay(body: bytes):
         return await asyncio.Event().wait()
 
     return receive
-
-
-async def test_who_joins_a_try_that_does_not_count_is_counted():
-    gate = Gate()
-    async with serve(lambda: FakeEngine(tile=1, before_batch=gate), queue_capacity=1) as client:
-        running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        pipeline = client.state["pipeline"]
-        with client.app.state.fleet.lease() as served:
-            params = FaceParams(Seed.parse("7"), {}, None, "png", None, seeded=True)
-            face = complete(params, served)
-            with uncounted():
-                quiet = asyncio.create_task(pipeline.picture(face, served))
-            single = asyncio.create_task(pipeline.picture(face, served))
-            # Takes the last place after the others saw it, and before their picture asks for it.
-            last = asyncio.create_task(pipeline.fresh(params, served))
-            for refused in (quiet, single):
-                with pytest.raises(QueueFullError):
-                    await refused
-            assert sample_of(client)("visage_requests_rejected_total", reason="queue_full") == 1
-            gate.open()
-            await last
-        await running

@@ -1,10 +1,10 @@
 import asyncio
-from contextlib import contextmanager
 
 import pytest
 from serving import eventually
 
-from service.pacing import in_order, insisting
+from service.errors import QueueFullError
+from service.pacing import in_order, paced
 
 
 class Works:
@@ -92,60 +92,51 @@ async def test_nothing_to_do_is_nothing():
     assert [result async for result in in_order([], at_once=3)] == []
 
 
-async def test_all_but_the_first_insist_where_they_are_told_to():
+async def test_a_full_queue_refuses_the_first_and_keeps_the_others_waiting():
     tries = [0, 0, 0]
 
-    def work(number: int, error: Exception):
+    def work(number: int, failures: int, error: Exception):
         async def attempt() -> int:
             tries[number] += 1
-            if tries[number] < 3:
+            if tries[number] <= failures:
                 raise error
             return number
 
         return attempt
 
-    full, broken = BlockingIOError("full"), RuntimeError("broken")
-    works = [work(0, full), work(1, full), work(2, broken)]
-    first, second, third = insisting(works, on=BlockingIOError, seconds=20)
-    with pytest.raises(BlockingIOError):
-        await first()
-    assert await second() == 1
-    with pytest.raises(RuntimeError):
-        await third()
-    assert tries == [1, 3, 1]
+    full = QueueFullError("full")
+    with pytest.raises(QueueFullError):
+        await anext(paced([work(0, 1, full), work(1, 0, full)], tile=1, seconds=20))
+    assert tries[0] == 1
+    works = [work(0, 0, full), work(1, 3, full), work(2, 1, RuntimeError("broken"))]
+    results = paced(works, tile=1, seconds=20)
+    assert [await anext(results), await anext(results)] == [0, 1]
+    assert tries[1] == 4
+    with pytest.raises(RuntimeError, match="broken"):
+        await anext(results)
+    assert tries[2] == 1
 
 
-async def test_it_gives_up_in_the_end():
-    async def full():
-        raise BlockingIOError("full")
-
-    _, second = insisting([full, full], on=BlockingIOError, seconds=0)
-    with pytest.raises(BlockingIOError):
-        await second()
-
-
-async def test_only_the_last_try_is_not_quiet():
-    quiet: list[bool] = []
-    within = False
-
-    @contextmanager
-    def quietly():
-        nonlocal within
-        within = True
-        try:
-            yield
-        finally:
-            within = False
+async def test_they_wait_no_longer_than_a_picture_may_take():
+    async def there():
+        return 0
 
     async def full():
-        quiet.append(within)
-        raise BlockingIOError("full")
+        raise QueueFullError("full")
 
-    first, second = insisting([full, full], on=BlockingIOError, seconds=0.05, quietly=quietly)
-    for work in (first, second):
-        with pytest.raises(BlockingIOError):
-            await work()
-    assert quiet[0] is False  # the first one's only try
-    assert quiet[1:-1]
-    assert all(quiet[1:-1])
-    assert quiet[-1] is False
+    results = paced([there, full], tile=1, seconds=0)
+    assert await anext(results) == 0
+    with pytest.raises(QueueFullError):
+        await anext(results)
+
+
+async def test_two_tiles_stand_in_the_queue_at_once():
+    works = Works(10)
+    results = paced(list(works), tile=2, seconds=20)
+    waiting = asyncio.ensure_future(anext(results))
+    await eventually(lambda: len(works.begun) == 4)
+    await asyncio.sleep(0)
+    assert works.begun == [0, 1, 2, 3]
+    works.gates[0].set()
+    await waiting
+    await results.aclose()
