@@ -8,7 +8,6 @@ one by one, so that only those fail that do so by themselves.
 
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,8 +115,8 @@ class BatchRunner:
                     self._watchdog.renew()
         except BaseException as error:
             for left in under_way:
-                settle(left.batch, _failing(error))
-            settle(failed, _failing(error))
+                settle((entry, _failure(error)) for entry in left.batch)
+            settle((entry, _failure(error)) for entry in failed)
             raise
         return failed
 
@@ -129,14 +128,14 @@ class BatchRunner:
 
     def _begin(self, batch: list[Entry]) -> _UnderWay:
         now = time.monotonic()
-        under_way = _UnderWay(batch, self._begun(batch), now)
+        under_way = _UnderWay(batch, self._start(batch), now)
         for entry in batch:  # counted while an engine that overlaps computes
             self._telemetry.queue_wait.observe(now - entry.queued_at)
         self._batch_size.observe(len(batch))
         self._fill_ratio.observe(len(batch) / self.tile)
         return under_way
 
-    def _begun(self, batch: list[Entry]) -> Finish:
+    def _start(self, batch: list[Entry]) -> Finish:
         z_BZ, y_BL = np.stack([e.z for e in batch]), np.stack([e.y for e in batch])
         if self._overlapping is None:
             return lambda: self._generate(z_BZ, y_BL)
@@ -148,7 +147,7 @@ class BatchRunner:
         return lambda: self._counted(finish(), len(batch))
 
     def _finish(self, run: _UnderWay) -> list[Entry]:
-        """Settle a batch by its pictures; its entries where there are none."""
+        """Settle a batch by its pictures; its entries if it failed, else none."""
         try:
             image_BHWC = run.finish()
         except Exception as error:
@@ -166,12 +165,9 @@ class BatchRunner:
         self._free_since = now
         self._pace = pace_after(self._pace, pace)
         self._queue.set_pace(self._pace)
-        images = {id(entry): image for entry, image in zip(run.batch, image_BHWC, strict=True)}
         settle(
-            run.batch,
-            lambda entry: entry.future.set_result(
-                Inferred(images[id(entry)], run.begun - entry.queued_at, now - run.begun)
-            ),
+            (entry, Inferred(image_HWC, run.begun - entry.queued_at, now - run.begun))
+            for entry, image_HWC in zip(run.batch, image_BHWC, strict=True)
         )
         return []
 
@@ -187,14 +183,14 @@ class BatchRunner:
                     image_HWC = self._generate(entry.z[np.newaxis], entry.y[np.newaxis])[0]
             except Exception as error:
                 log.warning("picture failed again", error=str(error))
-                settle([entry], _failing(error))
+                settle([(entry, _failure(error))])
             except BaseException as error:
-                settle(entries, _failing(error))
+                settle((entry, _failure(error)) for entry in entries)
                 raise
             else:
                 any_served = True
                 took = Inferred(image_HWC, begun - entry.queued_at, time.monotonic() - begun)
-                settle([entry], lambda entry, took=took: entry.future.set_result(took))  # type: ignore[misc]
+                settle([(entry, took)])
         return any_served
 
     def _generate(self, z_BZ: NDArray[np.float32], y_BL: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -230,14 +226,10 @@ def _raise(error: Exception) -> NDArray[np.uint8]:
     raise error
 
 
-def _failing(error: BaseException) -> Callable[[Entry], None]:
-    """Tells each caller; what is wrong with its latent is said, all else is the log's."""
-
-    def fail(entry: Entry) -> None:
-        entry.future.set_exception(
-            NotFiniteError(str(error))
-            if isinstance(error, NotFiniteError)
-            else InferenceError("The engine failed on this picture; the server's log says why.")
-        )
-
-    return fail
+def _failure(error: BaseException) -> InferenceError:
+    """What a caller is told; all but what is wrong with its latent is the log's."""
+    if isinstance(error, NotFiniteError):
+        return NotFiniteError(str(error))
+    if isinstance(error, EngineOutOfMemoryError):
+        return EngineOutOfMemoryError("Not even one picture fits into the device's memory.")
+    return InferenceError("The engine failed on this picture; the server's log says why.")

@@ -68,7 +68,7 @@ class Batcher:
         self._queue = queue
         self._telemetry = telemetry
         self._batch_wait = batch_wait
-        # An empty reservoir is false.
+        # `or` would replace an empty reservoir: its length is 0.
         self._reservoir = (
             Reservoir(0, 1, telemetry, lambda: None) if reservoir is None else reservoir
         )

@@ -31,12 +31,12 @@ class BestOf:
         if text == "1":
             return 1
         if self.most == 1:
-            detail = "best_of is off on this server: leave it away, or raise VISAGE_MAX_BEST_OF."
+            detail = "best_of is off on this server: leave it out, or raise VISAGE_MAX_BEST_OF."
             return InvalidParameter(BEST_OF, detail, ("1",))
         if not self.critic:
             detail = (
                 f"best_of={text} needs a critic, and this model's checkpoint has none: leave it "
-                "away, or serve one that was made by `python -m training export --critic`."
+                "out, or serve one that was made by `python -m training export --critic`."
             )
             return InvalidParameter(BEST_OF, detail, ("1",))
         if _COUNT.fullmatch(text) and int(text) <= self.most:

@@ -18,9 +18,9 @@ from service.telemetry import Telemetry
 from service.wire import BoundedHttpProtocol, Shed
 
 PROGRESS = 2**16
-"""Bytes that who reads an answer must take in within the patience."""
+"""Bytes of an answer that a client must take in within `patience` seconds."""
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: what the client did not take in is forgotten at once."""
+"""SO_LINGER of 0 s: closing discards what was not sent."""
 RESERVED_FILES = 256
 """Descriptors that are kept for all but clients: files, pipes, Redis."""
 

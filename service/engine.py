@@ -38,8 +38,8 @@ def load_engine(
     `openvino`; `critic`: whether to load the checkpoint's critic, where it has one, which judges on
     the CPU whatever the engine. Which engine it is depends on what is installed and on the machine,
     never on a measurement: two starts on a busy machine would measure differently, and make other
-    bytes. Raises CheckpointError where
-    the folder is no good, SettingsError where an engine or a precision asked for cannot be had.
+    bytes. Raises CheckpointError where the folder is no good, SettingsError where an engine or a
+    precision asked for cannot be had.
     """
     checkpoint = load_checkpoint(folder)
     try:

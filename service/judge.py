@@ -104,7 +104,7 @@ class Judge:
         """One for each picture, as the critic would give it alone.
 
         `deadline`: `time.monotonic()` seconds, after which DeadlineError; InferenceError where the
-        critic fails. Whoever is cancelled takes what has not been looked at along.
+        critic fails. Cancelling drops the pictures not yet scored.
         """
         if self._thread.ident is None:
             self._thread.start()

@@ -23,9 +23,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class SharedTelemetry(Telemetry):
-    """Counts in `folder` under `name`, which no other living process has.
+    """Keeps all metrics created in this process from now on in files in `folder`.
 
-    All metrics that are made in this process from now on do.
+    `name` must be unique among living processes.
     """
 
     def __init__(self, folder: Path, name: str, *, supervisor: int) -> None:

@@ -141,7 +141,7 @@ def parse_face(
     texts = _named_once(query, attributes, problems, best_of)
     if seed is not None and "seed" in texts:
         problems.append(
-            InvalidParameter("seed", "The address already names the seed: leave seed= away.")
+            InvalidParameter("seed", "The address already names the seed: leave seed= out.")
         )
     seed = texts.get("seed") if seed is None else seed
     seeded = seed is not None

@@ -21,11 +21,11 @@ from service.telemetry import Telemetry
 CLAIM_MILLISECONDS = 5000
 """After which a claim counts as given up: whoever had it is gone."""
 _DIGEST_BYTES = 16
+MAX_BYTES = 2**22
+"""The largest face is half of that; a long animation would hold up everybody's connection."""
 
 # One script, so that no other replica stores between looking and claiming. pcall: a key of a
 # foreign type is no picture either, and is overwritten.
-MAX_BYTES = 2**22
-"""The largest face is half of that; a long animation would hold up everybody's connection."""
 _GET_OR_CLAIM = """
 local found = redis.pcall('get', KEYS[1])
 if type(found) == 'string' then return found end

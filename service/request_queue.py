@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -161,7 +161,7 @@ class RequestQueue:
         with self._changed:
             waiting = list(self._entries)
             self._entries.clear()
-        settle(waiting, lambda entry: entry.future.set_exception(refusal()))
+        settle((entry, refusal()) for entry in waiting)
 
     def nearly_full(self, patience: float, places: int) -> bool:
         """Whether there is `no_room` now or after so many more, in a queue that is not closed."""
@@ -258,17 +258,24 @@ class RequestQueue:
         return batch
 
 
-def settle(entries: Sequence[Entry], resolve: Callable[[Entry], None]) -> None:
-    """From any thread: `resolve` each entry that is still waited for, on its event loop."""
+def settle(outcomes: Iterable[tuple[Entry, Inferred | Exception]]) -> None:
+    """From any thread: tell whoever still waits for an entry what became of it, on its event loop.
 
-    def on_loop(entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if not entry.future.done():
-                resolve(entry)
+    An exception is raised to one caller only, who will write its frames into it: give each its own.
+    """
 
-    by_loop: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
-    for entry in entries:
-        by_loop.setdefault(entry.future.get_loop(), []).append(entry)
+    def on_loop(outcomes: Sequence[tuple[Entry, Inferred | Exception]]) -> None:
+        for entry, outcome in outcomes:
+            if entry.future.done():
+                continue
+            if isinstance(outcome, Exception):
+                entry.future.set_exception(outcome)
+            else:
+                entry.future.set_result(outcome)
+
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Entry, Inferred | Exception]]] = {}
+    for entry, outcome in outcomes:
+        by_loop.setdefault(entry.future.get_loop(), []).append((entry, outcome))
     for loop, group in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(on_loop, group)

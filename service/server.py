@@ -156,7 +156,7 @@ class DrainingServer(uvicorn.Server):
         self.server_state.default_headers.append(_CLOSE)  # this very list is every answer's
 
     def keep_clients(self) -> None:
-        """The opposite."""
+        """Stop adding `Connection: close` to answers."""
         for headers in (self.config.encoded_headers, self.server_state.default_headers):
             with suppress(ValueError):
                 headers.remove(_CLOSE)

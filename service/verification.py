@@ -1,7 +1,7 @@
 """A picture's bytes → what it claims, and whether it is true: the server makes it again and looks.
 
 Knows nothing about HTTP or engines: it is handed a way to render. The bytes come from strangers:
-only PNG, WebP and JPEG are decoded, one frame, never above `MAX_PIXELS`, and off the event loop.
+only PNG, WebP and JPEG are decoded, one frame, never above `MAX_SIDE`, and off the event loop.
 """
 
 import asyncio

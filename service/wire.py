@@ -56,11 +56,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. Refuses a head that is too long, and closes; asks `shed` before the app."""
 
     _head = 0
-    """Bytes since the last that was no part of a head."""
+    """Bytes received since the last one outside a request head."""
     _when_gone: Callable[[], None] | None = None
     shed: Shed | None = None
     _may_shed = False
-    """Once in each read: more would keep the event loop, which tasks do not."""
+    """At most one request per read is shed: a run of them would block the event loop."""
 
     @contextmanager
     def telling(self, when_gone: Callable[[], None]) -> Iterator[None]:

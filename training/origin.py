@@ -53,7 +53,7 @@ class Origin:
             snapshot, _ = load_newest(companions_of)
         except SnapshotError as error:
             raise SnapshotError(
-                f"--companions-of names no run to take them from: {error}, or leave it away"
+                f"--companions-of names no run to take them from: {error}, or omit it"
             ) from error
         return cls(checkpoint, critic, companion_weights(snapshot), companions_of)
 
@@ -125,7 +125,7 @@ class Origin:
         if self.companions_of is not None and not known:
             raise ConfigError(
                 "there is no discriminator to take over: none of features, patches and variety is "
-                "in both runs; leave --companions-of away, or set their weights above 0"
+                "in both runs; omit --companions-of, or set their weights above 0"
             )
         for name in known:
             try:
@@ -134,7 +134,7 @@ class Origin:
                 remedy = (
                     f"set {name}.weight to 0 or export {self.checkpoint.name} without its critic"
                     if self.companions_of is None
-                    else "leave --companions-of away"
+                    else "omit --companions-of"
                 )
                 raise SnapshotError(
                     f"the discriminator of {name} is another there: {remedy} "

@@ -18,7 +18,7 @@ async def models(request: Request) -> ModelsAnswer:
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses=problems(404, 414, 503))
 async def model(request: Request, name: str) -> ModelAnswer:
-    """The same as in the list."""
+    """One model, described as in the list of all."""
     described = _described(request)
     for answer in described:
         if answer.name == name:

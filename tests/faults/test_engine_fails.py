@@ -38,7 +38,7 @@ def failures(client, reason):
     [
         (lambda: RuntimeError("CUDA error: illegal access"), "inference-failed", "error"),
         (lambda: NotFiniteError("a picture of NaN"), "not-finite", "not_finite"),
-        (lambda: EngineOutOfMemoryError("no room"), "inference-failed", "out_of_memory"),
+        (lambda: EngineOutOfMemoryError("no room"), "out-of-memory", "out_of_memory"),
     ],
     ids=["raises", "not finite", "out of memory"],
 )

@@ -44,7 +44,7 @@ async def test_first_in_first_out_up_to_the_limit(queue):
     batch = queue.take(2)
     assert [entry.z[0] for entry in batch] == [0, 1]
     assert len(queue) == 1
-    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    settle((entry, PICTURE) for entry in batch)
     assert await asyncio.gather(*tasks[:2]) == [PICTURE, PICTURE]
     tasks[2].cancel()
 
@@ -110,7 +110,7 @@ async def test_take_blocks_until_something_comes(queue):
     taken = asyncio.create_task(asyncio.to_thread(queue.take, 4))
     (task,) = [asyncio.create_task(queue.submit(Z, Z, deadline=time.monotonic() + 30))]
     batch = await taken
-    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    settle((entry, PICTURE) for entry in batch)
     assert await task is PICTURE
 
 
@@ -132,7 +132,7 @@ async def test_a_closed_queue_hands_out_the_rest_and_then_nothing(queue):
         await queue.submit(Z, Z, deadline=time.monotonic() + 30)
     batch = queue.take(4)
     assert len(batch) == 2
-    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    settle((entry, PICTURE) for entry in batch)
     await asyncio.gather(*tasks)
     assert queue.take(4) == []
 
@@ -157,9 +157,8 @@ async def test_settling_after_the_caller_left_harms_nobody(queue):
     batch = queue.take(2)
     gone.cancel()
     await asyncio.wait([gone])
-    thread = threading.Thread(
-        target=settle, args=(batch, lambda entry: entry.future.set_result(PICTURE))
-    )
+    outcomes = [(entry, PICTURE) for entry in batch]
+    thread = threading.Thread(target=settle, args=(outcomes,))
     thread.start()
     assert await stays is PICTURE
     thread.join()
@@ -171,7 +170,7 @@ def test_settling_on_a_closed_loop_harms_nobody(queue):
         return queue.take(1)
 
     batch = asyncio.run(leave_one_behind())
-    settle(batch, lambda entry: entry.future.set_result(PICTURE))
+    settle((entry, PICTURE) for entry in batch)
 
 
 async def test_who_could_not_be_served_in_time_is_refused_on_arrival():
