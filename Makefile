@@ -3,14 +3,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The CPU build of this very version, wherever the index has one; then the rest keeps it.
 TORCH ?= torch==2.13.0
+# Without an NVIDIA GPU, torch's build for CPUs: on Linux the usual one brings 3 GB of CUDA along. Empty: the usual one.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,https://download.pytorch.org/whl/cpu)
+# From there torch alone; what it needs comes with the rest.
+FROM_TORCH_INDEX = $(if $(TORCH_INDEX),--no-deps --extra-index-url $(TORCH_INDEX))
 HOST = $(or $(VISAGE_HOST),127.0.0.1)
 PORT = $(or $(VISAGE_PORT),8000)
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test lint secrets audit fuzz format bench bench-serving train clean browser promtool
+.PHONY: serve test dev lint secrets audit fuzz format bench bench-serving train clean browser promtool
 
 serve: $(VENV)/.serve  ## serve real faces at http://127.0.0.1:8000
 	@# exec: a shell in between would be all that a signal to make ends
@@ -31,6 +34,8 @@ else
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(TWO_AT_A_TIME)
 	$(PYTEST) $(addprefix --ignore=,$(TWO_AT_A_TIME))
 endif
+
+dev: $(VENV)/.dev  ## install all that training and tests need, and run nothing
 
 lint: $(VENV)/.dev secrets audit  ## formatting, lint, types, import rules, secrets, known vulnerabilities
 	$(BIN)/ruff format --check .
@@ -75,7 +80,7 @@ bench-serving: $(VENV)/.dev $(PEERS)/.done  ## the service beside other servers 
 
 $(PEERS)/.done:
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet '$(TORCH)'
+	$(PEERS)/bin/python -m pip install --quiet $(FROM_TORCH_INDEX) '$(TORCH)'
 	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/serving/peers/requirements.txt
 	touch $@
 
@@ -101,7 +106,7 @@ $(VENV)/.torch:
 	    echo "$(PYTHON) cannot make virtual environments: install the package $$package, then make again" >&2; exit 2; \
 	  fi; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) '$(TORCH)'
+	$(PIP) $(FROM_TORCH_INDEX) '$(TORCH)'
 	touch $@
 
 $(VENV)/.serve: $(VENV)/.torch pyproject.toml constraints.txt

@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import find_browser
 import pytest
 from running_server import REPOSITORY
+
+PATH = os.environ["PATH"].split(os.pathsep)
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +36,21 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 )
 def test_serve_listens_where_the_settings_say(arguments, environment, expected):
     assert expected in make("-n", "serve", *arguments, **environment).stdout
+
+
+def test_without_a_gpu_torch_comes_without_cuda(tmp_path):
+    """On Linux the usual build brings 3 GB of it along."""
+    target = f"{tmp_path}/venv/.torch"
+    cpu = "--no-deps --extra-index-url https://download.pytorch.org/whl/cpu 'torch=="
+    bare = {"PATH": os.pathsep.join(p for p in PATH if not (Path(p) / "nvidia-smi").exists())}
+    assert cpu in make("-n", f"VENV={tmp_path}/venv", target, **bare).stdout
+    (tmp_path / "nvidia-smi").touch(0o755)
+    with_gpu = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    for said in (
+        make("-n", f"VENV={tmp_path}/venv", target, **with_gpu).stdout,
+        make("-n", f"VENV={tmp_path}/venv", "TORCH_INDEX=", target, **bare).stdout,
+    ):
+        assert "install --quiet --disable-pip-version-check  'torch==" in said
 
 
 def test_a_python_without_venv_is_told_apart_and_the_package_named(tmp_path):
