@@ -16,7 +16,10 @@ COLUMNS = 2
 PANEL = (5.0, 2.6)  # inches
 DPI = 80
 _POSITION = ("images_seen", "resolution", "alpha", "learning_rate", "images_per_second")
-_LOSSES = ("loss", "score", "r1", "penalty", "gradient")
+_LOSSES = (
+    *("loss", "score", "r1", "penalty", "gradient", "labels"),
+    *(f"{companion}_" for companion in ("features", "patches", "variety")),
+)
 
 Rows = list[dict[str, Any]]
 

@@ -155,7 +155,9 @@ class TrainingState:
     def restart_from_average(self) -> None:
         """generator ← average: back from where single steps have carried it.
 
-        Source: Chavdarova et al., "Taming GANs with Lookahead-Minmax" (arXiv 2006.14567).
+        After Chavdarova et al., "Taming GANs with Lookahead-Minmax" (arXiv 2006.14567), who put
+        both networks back, to a point between slow and fast weights; here the discriminators and
+        Adam's moments stay.
         """
         weights: list[Tensor] = list(self.generator.parameters())
         torch._foreach_copy_(weights, list(self.average.parameters()))

@@ -24,6 +24,7 @@ from training.feed import Feed
 from training.growing import distil_new_layers
 from training.inputs import prepared
 from training.journal import Journal, SilentJournal, Window
+from training.label_draw import draw_labels, label_vectors
 from training.machines import note_machine, this_machine
 from training.measure import better, quick_figures, sample
 from training.origin import Origin
@@ -216,9 +217,11 @@ def _held_out(
 def _grid(
     state: TrainingState, dataset: Dataset, sampler: Sampler, phase: Phase, setup: Setup
 ) -> NDArray[np.uint8]:
-    """The averaged generator's pictures image_NHWC of the seeds the server would show."""
+    """image_NHWC of the averaged generator, as the server would show the seeds."""
     z_NZ = fixed_latents(GRID_SEEDS, setup.config.network.latent_dim)
-    label_NL = Sampler(dataset, seed=0).labels(len(GRID_SEEDS), images_seen=0)
+    attributes, joint_prior = dataset.attributes(), dataset.joint_prior()
+    index_NA = [draw_labels(seed, attributes, joint_prior) for seed in GRID_SEEDS]
+    label_NL = label_vectors(index_NA, attributes)
     return sample(state, z_NZ, label_NL, phase, sampler, setup)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -26,6 +27,9 @@ from training.config import (
 )
 from training.dataset import Batch, Dataset
 from training.errors import ConfigError, SnapshotError, TrainingError
+from training.export import averaged_generator
+from training.gallery import render
+from training.grids import grid
 from training.losses import ADVERSARIAL_LOSSES
 from training.run_folder import Best, best_before
 from training.sampler import Sampler
@@ -82,6 +86,18 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, dataset: Dataset) -> None
         assert image.size == (8 * 16, 8 * 16)
     assert [int(p.name) for p in list_snapshots(run)] == [400, 304]
     assert any(p.name.startswith("events") for p in (run / "tensorboard").iterdir())
+
+
+def test_its_grids_show_what_the_server_would_of_the_seeds(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    run = tmp_path / "run"
+    go(CONFIG, dataset, run)
+    generator = averaged_generator(load_newest(run)[0], CONFIG, dataset.label_dim)
+    served = render(generator, range(64), dataset.attributes(), dataset.joint_prior())
+    with Image.open(run / "samples" / "000000k.png") as image:
+        shown, expected = np.asarray(image, int), np.asarray(grid(served, 8), int)
+    assert np.abs(shown - expected).max() <= 1  # of folded weights
 
 
 RECIPES = {

@@ -18,7 +18,7 @@ NEIGHBOURS = 3
 def precision_and_recall(
     generated_NE: NDArray[np.float64], real_ME: NDArray[np.float64], *, neighbours: int = NEIGHBOURS
 ) -> tuple[float, float]:
-    """Both in 0 … 1. They grow with the number of pictures: compare at equal ones only.
+    """Both in 0 … 1. They change with the number of pictures: compare at equal ones.
 
     Raises EvaluationError for sets that do not have more members than neighbours.
     """

@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.metrics.diversity import (
-    Labels,
-    distance_by_label,
     mean_distance,
     repetition_radius,
     repetition_share,
@@ -24,19 +22,14 @@ PATCHES_PER_IMAGE, DIRECTIONS, REPEATS = 32, 64, 2
 def quick_metrics(
     real_NHWC: NDArray[np.uint8],
     fake_NHWC: NDArray[np.uint8],
-    label_N: Labels | None = None,
-    *,
-    fake_label_N: Labels | None = None,
 ) -> dict[str, float]:
     """Generated pictures against as many real ones of the same square size.
 
-    `label_N` names one label of each real picture, as an index or in words; `fake_label_N` those of
-    the generated ones where they differ. Keys:
+    Keys:
 
     - `swd`: sliced Wasserstein ×10³, mean over the pyramid's levels; `swd/64` … each level.
     - `diversity`: mean distance between generated pictures as a share of that between real ones
-      (1 as varied, 0 all the same); `diversity/<label>` the same within a label, for labels with
-      8 or more pictures in both sets.
+      (1 as varied, 0 all the same).
     - `repetitions`: share of generated pictures with another so near as only 2 % of real ones have.
 
     The same arrays give the same figures. Raises EvaluationError for sets that cannot be compared.
@@ -52,14 +45,6 @@ def quick_metrics(
     figures = {"swd": float(np.mean(list(levels.values())))}
     figures |= {f"swd/{side}": distance for side, distance in levels.items()}
     figures["diversity"] = _share(mean_distance(fake_ND), mean_distance(real_ND))
-    if label_N is not None:
-        of_real = distance_by_label(real_ND, label_N)
-        of_fake = distance_by_label(fake_ND, label_N if fake_label_N is None else fake_label_N)
-        figures |= {
-            f"diversity/{label}": _share(of_fake[label], of_real[label])
-            for label in of_real
-            if label in of_fake
-        }
     figures["repetitions"] = repetition_share(fake_ND, repetition_radius(real_ND))
     return figures
 
