@@ -136,9 +136,7 @@ class PictureCache:
             flight.error = error
         except BaseException:
             # Cancelled, and whoever still waits did not leave: then it is the server that stops.
-            flight.error = DrainingError(
-                "The server is shutting down; ask another one, or try again."
-            )
+            flight.error = DrainingError()
             raise
         finally:
             self._forget(key, flight)

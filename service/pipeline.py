@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from service.budget import Share
 from service.cache import PictureCache
 from service.encoder import encode, encoder_version
+from service.errors import DrainingError
 from service.face_json import face_json
 from service.labels import ModelSpec, label_text
 from service.latents import latent
@@ -148,6 +149,12 @@ class Pipeline:
             with served.hold():  # whoever waits for this may have come by another lease
                 return await self.made(face, served, seconds)
 
+        try:
+            return await self.stored(face.key, make, seconds)
+        except DrainingError:
+            if served.retired:
+                raise
+        # Whoever began to make it, and has left, held a model that was replaced by the same one.
         return await self.stored(face.key, make, seconds)
 
     def at_hand(self, face: Face) -> Picture | None:

@@ -47,6 +47,11 @@ class Served:
             self._holders -= 1
             self._end_if_unused()
 
+    @property
+    def retired(self) -> bool:
+        """Whether it was told to end."""
+        return self._retired
+
     def retire(self) -> None:
         """No new holders come: end once the last one has let go."""
         self._retired = True

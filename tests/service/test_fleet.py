@@ -13,6 +13,7 @@ from serving import eventually, sample_of, serve
 from structlog.testing import capture_logs
 
 from service.app import create_app
+from service.cache import Claim
 from service.errors import SettingsError
 from service.fleet import Fleet
 from service.provenance import read_claims
@@ -186,6 +187,36 @@ async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):
         after = await client.get("/v1/faces/1.png")
         assert after.headers["X-Model"] == "fake-16@ffffffffffff"
         assert sample_of(client)("visage_ready") == 1
+
+
+async def test_who_waits_with_somebody_who_held_a_replaced_model_is_answered(tmp_path):
+    """The one who began has left; the picture is the same by the model that took over."""
+    folders, looked, found = Folders(tmp_path, "fake-16"), asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        async def get_or_claim(self, key):
+            looked.set()
+            await found.wait()
+            return Claim()
+
+        async def put(self, key, content, claim): ...
+
+        async def release(self, key, claim): ...
+
+    async with folders.serve() as client:
+        client.state["pipeline"]._cache._shared = Slow()
+        first = asyncio.create_task(client.get("/v1/faces/7.png"))
+        await looked.wait()
+        assert (await client.post(LOAD, headers=ADMIN)).status_code == 200
+        second = asyncio.create_task(client.get("/v1/faces/7.png"))
+        await eventually(lambda: len(client.app.state.fleet._retired) == 1)
+        cache = client.state["pipeline"]._cache
+        await eventually(lambda: [len(f.waiters) for f in cache._flights.values()] == [2])
+        first.cancel()
+        await asyncio.wait([first])
+        await eventually(lambda: client.app.state.fleet._retired[0].batcher.join(0))
+        found.set()
+        assert (await second).status_code == 200
 
 
 async def test_the_threads_of_replaced_models_end(tmp_path):
