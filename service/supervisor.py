@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,10 @@ from service.child import Child
 from service.door import Door
 from service.handover import Message, Place
 from service.metrics_shared import SharedTelemetry, forget
+from service.restarts import Restarts
 from service.settings import Settings
 from service.shares import Share
 
-STEADY = 60.0
-"""Seconds that a worker has to live for its end not to count with the one before it."""
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-"""Seconds before a successor is started; doubled each time."""
-HOPELESS = 5
-"""Starts in a row that came to nothing while no other worker was ready, after which to give up."""
 SILENCE = 30
 """Seconds without a word, ten times a second being usual, after which a worker counts as hung."""
 AT_ONCE = 2.0
@@ -62,10 +57,7 @@ class Slot:
 
     share: Share
     child: Child | None = None
-    proven: bool = False
-    """Whether a worker has ever been ready here."""
-    failures: int = 0
-    """Ends in a row, none of them after a steady life."""
+    restarts: Restarts = field(default_factory=Restarts)
 
 
 class Supervisor:
@@ -151,22 +143,18 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             self._telemetry.processes_died.inc()
-            slot.proven |= child.was_ready
-            steady = child.was_ready and time.monotonic() - started >= STEADY
-            slot.failures = 1 if steady else slot.failures + 1
+            delay = slot.restarts.after(
+                time.monotonic() - started,
+                was_ready=child.was_ready,
+                others_ready=any(other.welcomes for other in self._children),
+            )
             reason = child.refusal or _spoken(code)
-            if self._hopeless(slot):
+            if delay is None:
                 self._give_up(child, code, reason)
                 return
-            delay = min(FIRST_DELAY * 2 ** (slot.failures - 1), LONGEST_DELAY)
             log.error("process ended", number=child.number, reason=reason, successor_in=delay)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
-
-    def _hopeless(self, slot: Slot) -> bool:
-        if not slot.proven:  # so it is the settings, the checkpoint or the machine
-            return True
-        return slot.failures >= HOPELESS and not any(child.welcomes for child in self._children)
 
     def _give_up(self, child: Child, code: int, reason: str) -> None:
         log.error("giving up", number=child.number, reason=reason)

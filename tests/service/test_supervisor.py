@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from serving import eventually
 from structlog.testing import capture_logs
 
+from service import restarts
 from service import supervisor as module
 from service.child import Child
 from service.handover import Place
@@ -73,7 +74,7 @@ async def supervised(tmp_path, monkeypatch, *, processes=2):
     telemetry = SimpleNamespace(processes=counter, processes_died=counter)
     monkeypatch.setattr(module, "SharedTelemetry", lambda *given, **options: telemetry)
     monkeypatch.setattr(module, "Child", Worker)
-    monkeypatch.setattr(module, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(restarts, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(Worker, "unborn", 0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = Settings(checkpoints="faces", drain_grace=1)
@@ -133,7 +134,7 @@ async def test_a_process_that_never_was_ready_ends_the_server(tmp_path, monkeypa
 async def test_as_does_one_whose_successors_all_fail_while_no_other_is_ready(tmp_path, monkeypatch):
     async with supervised(tmp_path, monkeypatch, processes=1) as rig:
         await rig.ready(1)
-        for _ in range(module.HOPELESS):
+        for _ in range(restarts.HOPELESS):
             await eventually(lambda: len(rig.workers) == 1)
             rig.workers[0].die(1)
             await asyncio.sleep(0)
