@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from service.animation import ANIMATION_FORMATS
 from service.errors import InvalidParameter, InvalidParametersError
-from service.params import MAX_SIZE, MIN_SIZE, AttributeParser, Seed
+from service.params import MAX_SIZE, MIN_SIZE, AttributeParser, Seed, named_once
 
 ENDS = ("from", "to")
 DEFAULT_FRAMES = 24
@@ -53,7 +53,11 @@ def parse_morph(
     An attribute counts for both ends, `from_` or `to_` and its name for one of them, before that.
     """
     problems: list[InvalidParameter] = []
-    texts = _named_once(query, attributes, problems)
+    of_ends = [f"{end}_{name}" for end in ENDS for name in attributes.names]
+    others = ("frames", "size", "format", "model")
+    texts = named_once(
+        query, (*ENDS, *others, *attributes.names, *of_ends), problems, verbatim=ENDS
+    )
     ends = [_end(end, texts, attributes, problems) for end in ENDS]
     allowed = tuple(ANIMATION_FORMATS)
     format_ = texts.get("format", allowed[0]).lower()
@@ -72,27 +76,6 @@ def parse_morph(
     if problems or start is None or end is None:
         raise InvalidParametersError(problems)
     return MorphParams(start, end, frames, size, format_)
-
-
-def _named_once(
-    query: Iterable[tuple[str, str]], attributes: AttributeParser, problems: list[InvalidParameter]
-) -> dict[str, str]:
-    of_ends = [f"{end}_{name}" for end in ENDS for name in attributes.names]
-    allowed = (*ENDS, "frames", "size", "format", "model", *attributes.names, *of_ends)
-    canonical = {name.casefold(): name for name in reversed(allowed)}
-    texts: dict[str, str] = {}
-    for raw, text in query:
-        name = canonical.get(raw.casefold())
-        if name is None:
-            detail = f"There is no parameter {raw!r}; allowed: {', '.join(allowed)}."
-            problems.append(InvalidParameter(raw, detail, allowed))
-        elif name in texts:
-            problems.append(
-                InvalidParameter(name, f"{name} is given more than once: give it once.")
-            )
-        else:
-            texts[name] = text if name in ENDS else text.strip()
-    return texts
 
 
 def _end(

@@ -7,7 +7,7 @@ answer names them all; nothing is silently ignored.
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -138,7 +138,13 @@ def parse_face(
     NotAcceptableError where it is none of ours. `best_of`: None where there is no such parameter.
     """
     problems: list[InvalidParameter] = []
-    texts = _named_once(query, attributes, problems, best_of)
+    texts: dict[str, str] = {}
+    if query:
+        offered = best_of is not None and best_of.offered
+        allowed = (*attributes.names, *PICTURE_PARAMETERS, *([BEST_OF] if offered else []))
+        # best_of says itself why it cannot be had.
+        known = () if best_of is None else (BEST_OF,)
+        texts = named_once(query, allowed, problems, verbatim=("seed",), known=known)
     if seed is not None and "seed" in texts:
         problems.append(
             InvalidParameter("seed", "The address already names the seed: leave seed= out.")
@@ -158,8 +164,8 @@ def parse_face(
     count = best_of.parse(texts[BEST_OF]) if best_of and BEST_OF in texts else 1
     format_ = _canonical(texts["format"]) if "format" in texts else None
     if format_ is not None and format_ not in FORMATS:
-        allowed = ", ".join(FORMATS)
-        detail = f"format={texts['format']} is not made here; allowed: {allowed}."
+        made = ", ".join(FORMATS)
+        detail = f"format={texts['format']} is not made here; allowed: {made}."
         problems.append(InvalidParameter("format", detail, tuple(FORMATS)))
     problems += [p for p in (parsed, size, count) if isinstance(p, InvalidParameter)]
     if (
@@ -184,31 +190,31 @@ def face_key(*, source: str, encoder: str, seed: Seed, labels: str, size: int, f
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _named_once(
-    query: Sequence[tuple[str, str]],
-    attributes: AttributeParser,
+def named_once(
+    query: Iterable[tuple[str, str]],
+    allowed: Sequence[str],
     problems: list[InvalidParameter],
-    best_of: BestOf | None,
+    *,
+    verbatim: Container[str],
+    known: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Parameters by their canonical names; unknown and doubled ones become problems."""
-    if not query:
-        return {}
-    allowed = (*attributes.names, *PICTURE_PARAMETERS)
-    canonical = {name.casefold(): name for name in allowed}
-    if best_of is not None:  # it says itself why it cannot be had
-        canonical[BEST_OF] = BEST_OF
-        allowed += (BEST_OF,) if best_of.offered else ()
+    """Parameters by their canonical names; unknown and doubled ones become problems.
+
+    Names are told apart as in `allowed`, the first of equals, and in `known`, which is not offered.
+    Values lose the space around them, unless they are `verbatim`.
+    """
+    canonical = {name.casefold(): name for name in reversed((*allowed, *known))}
     texts: dict[str, str] = {}
     for raw, text in query:
         name = canonical.get(raw.casefold())
         if name is None:
             detail = f"There is no parameter {raw!r}; allowed: {', '.join(allowed)}."
-            problems.append(InvalidParameter(raw, detail, allowed))
+            problems.append(InvalidParameter(raw, detail, tuple(allowed)))
         elif name in texts:
             detail = f"{name} is given more than once: give it once."
             problems.append(InvalidParameter(name, detail))
         else:
-            texts[name] = text.strip() if name != "seed" else text
+            texts[name] = text if name in verbatim else text.strip()
     return texts
 
 
