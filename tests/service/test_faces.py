@@ -183,7 +183,7 @@ async def test_strangers_are_told_nothing_but_that_a_key_is_needed():
 @given(
     batches=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=9), min_size=1, max_size=4)
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_company_order_and_restart_never_change_a_face(batches):
     """Any seeds, together or alone, in any order, in this process or another: the same bytes."""
 
