@@ -18,6 +18,8 @@ for folder in (TESTS, TESTS.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+pytest_plugins = ["skips"]
+
 with suppress(ImportError):  # most tests of training do without
     from hypothesis import settings
 
