@@ -44,7 +44,7 @@ async def test_deadlines_quotas_and_caches_are_kept(jump):
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine, rate_limit="5/hour", deadline=30) as client:
         running = asyncio.create_task(client.get("/v1/faces/7.png"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = [asyncio.create_task(client.get(f"/v1/faces/{n}.png")) for n in range(3)]
         jump()
         assert (await client.get("/readyz")).status_code == 200

@@ -59,7 +59,7 @@ async def test_a_full_queue_is_503_with_retry_after():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine, queue_capacity=1) as client:
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = asyncio.create_task(client.get("/image"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         answer = await client.get("/image")
@@ -83,7 +83,7 @@ async def test_a_client_that_leaves_takes_its_work_along():
     async with serve(lambda: engine) as client:
         sample = sample_of(client)
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         await asyncio.wait_for(_leave(client, sample), 20)
         assert sample("visage_requests_cancelled_total", stage="queued") == 1
         assert sample("visage_http_requests_total", route="/image", method="GET", code="499") == 1
@@ -124,7 +124,7 @@ async def test_draining_finishes_what_was_accepted_and_refuses_the_rest():
     gate = Gate()
     async with serve(lambda: FakeEngine(tile=1, before_batch=gate)) as client:
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = asyncio.create_task(client.get("/image"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         client.app.state.fleet.drain()

@@ -125,7 +125,7 @@ async def test_who_asks_for_the_same_at_once_shares_one_making():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine) as client:
         tasks = [asyncio.create_task(client.get("/v1/faces/7.png")) for _ in range(5)]
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         await eventually(lambda: sample_of(client)("visage_requests_in_flight") == 5)
         gate.open()
         answers = await asyncio.gather(*tasks)
