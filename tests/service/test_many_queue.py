@@ -3,14 +3,13 @@
 import asyncio
 import io
 import json
-import threading
 import zipfile
 
 import httpx
 import pytest
 from answers import ask, problem, unzipped
 from fakes import FakeEngine, Gate
-from serving import eventually, sample_of, serve
+from serving import eventually, leaving, sample_of, serve
 from structlog.testing import capture_logs
 
 from service.errors import QueueFullError
@@ -91,24 +90,17 @@ async def test_a_draining_server_finishes_the_zip_it_has_begun():
 
 
 async def test_what_fails_half_way_is_no_whole_zip():
-    failing = threading.Event()
-
     def fail(size: int) -> None:
-        if failing.is_set():
+        if len(engine.seen) > 10:
             raise RuntimeError("broken")
 
     engine = FakeEngine(tile=1, before_batch=fail)
     async with serve(lambda: engine) as client:
         body = json.dumps({"count": 40}).encode()
-        sent: list[dict] = []
-
-        async def send(message):
-            sent.append(message)
-            if message.get("body"):
-                failing.set()
 
         with capture_logs() as logs:
-            await client._transport.app(_scope(body), _receive_then_stay(body), send)
+            stays = asyncio.Event()
+            sent = await leaving(client, "/v1/faces", lambda _: stays.wait(), body=body)
         (said,) = [entry for entry in logs if entry["event"] == "answer broken off"]
         assert said["log_level"] == "warning"
         assert "exc_info" not in said
@@ -119,27 +111,17 @@ async def test_what_fails_half_way_is_no_whole_zip():
             zipfile.ZipFile(io.BytesIO(content))
 
 
+async def begun(sent: list[dict]) -> None:
+    """Once the first bytes of a body are there."""
+    await eventually(lambda: any(message.get("body") for message in sent))
+
+
 async def test_a_client_that_leaves_stops_the_rest():
     gate = Gate()
     engine = FakeEngine(tile=1, before_batch=lambda size: len(engine.seen) > 2 and gate(size))
     async with serve(lambda: engine) as client:
         body = json.dumps({"count": 50}).encode()
-        left = asyncio.Event()
-        given = False
-
-        async def receive():
-            nonlocal given
-            if not given:
-                given = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            if message.get("body"):
-                left.set()
-
-        await client._transport.app(_scope(body), receive, send)
+        await leaving(client, "/v1/faces", begun, body=body)
         gate.open()
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
         assert len(engine.seen) < 10
@@ -152,53 +134,12 @@ async def test_a_client_that_leaves_before_the_first_picture_stops_all_of_it():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine) as client:
         body = json.dumps({"count": 50}).encode()
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-        sent: list[dict] = []
-
-        async def receive():
-            if messages:
-                return messages.pop()
-            await gate.reached()
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            sent.append(message)
-
-        await client._transport.app(_scope(body), receive, send)
+        sent = await leaving(client, "/v1/faces", lambda _: gate.reached(), body=body)
         assert sent[0]["status"] == 499
         gate.open()
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
         assert len(engine.seen) == 1
         assert not any(served._holders for served in client.app.state.fleet._served.values())
-
-
-def _scope(body: bytes) -> dict:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "POST",
-        "path": "/v1/faces",
-        "raw_path": b"/v1/faces",
-        "root_path": "",
-        "scheme": "http",
-        "query_string": b"",
-        "headers": [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ],
-        "http_version": "1.1",
-    }
-
-
-def _receive_then_stay(body: bytes):
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive():
-        if messages:
-            return messages.pop()
-        return await asyncio.Event().wait()
-
-    return receive
 
 
 async def test_who_joins_a_try_that_does_not_count_is_counted():
