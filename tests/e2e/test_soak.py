@@ -2,9 +2,9 @@
 
 import asyncio
 import signal
-import socket
 from contextlib import AsyncExitStack, aclosing
 
+import ports
 import pytest
 from running_server import server_factory
 from serving import eventually
@@ -19,9 +19,7 @@ REQUESTS = 600
 
 
 async def test_reloads_and_a_replaced_server_lose_nothing(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.free_port()
     with server_factory(tmp_path, write_tiny(tmp_path / "tiny-16")) as start_server:
 
         def start():
