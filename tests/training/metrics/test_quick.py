@@ -20,7 +20,7 @@ def labels() -> np.ndarray:
     return np.arange(128) % 4
 
 
-def test_a_perfect_generator(labels: np.ndarray) -> None:
+def test_a_perfect_generator_is_as_varied_as_real_pictures(labels: np.ndarray) -> None:
     figures = quick_metrics(blotches(0), blotches(1), labels)
     assert list(figures) == [
         "swd",
