@@ -7,10 +7,11 @@ from urllib.parse import unquote
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("benchmarks", "deploy", "docs", "models", "service", "tests", "training")
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in ROOT.rglob("*.md")
-    if not any(part.startswith(".") or part == "shared" for part in path.relative_to(ROOT).parts)
+    for paths in (ROOT.glob("*.md"), *(ROOT.joinpath(name).rglob("*.md") for name in FOLDERS))
+    for path in paths
 )
 
 
