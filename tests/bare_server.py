@@ -1,7 +1,6 @@
 """Server processes with a fault built in; their log is elsewhere: they are known by their port."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from typing import IO
 
 import httpx
+import ports
 from running_server import REPOSITORY
 
 SERVICE = ("-m", "service")
@@ -23,9 +23,7 @@ def bare_server(
     **settings: object,
 ) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """A ready one: `command` for Python; `before` runs in its process before anything else."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.free_port()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("VISAGE_")}
     given = {"port": port, "threads": 1, "engine": "torch", "tile": 2} | settings
     process = subprocess.Popen(

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,14 @@ for folder in (TESTS, TESTS.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+pytest_plugins = ["skips"]
+
+with suppress(ImportError):  # most tests of training do without
+    from hypothesis import settings
+
+    # A busy machine is no counterexample.
+    settings.register_profile("visage", deadline=None)
+    settings.load_profile("visage")
 
 # Servers on this machine are asked without a proxy, whatever the environment says.
 for name in ("NO_PROXY", "no_proxy"):

@@ -1,5 +1,6 @@
 """Stand-ins that keep the contracts of the real thing, without torch."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -83,6 +84,10 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
+
+    async def reached(self) -> None:
+        """Return once an engine is inside a batch; fail after far longer than it can take."""
+        assert await asyncio.to_thread(self.arrived.wait, 20), "no batch has come to the gate"
 
     def __call__(self, size: int) -> None:
         self.arrived.set()

@@ -1,7 +1,6 @@
 """A real Prometheus with this repository's rules, faster than it is meant to be run."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import ports
 import yaml
 from monitoring import RULES, tool
 
@@ -33,8 +33,7 @@ class RunningPrometheus:
             ],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{ports.free_port()}"
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [

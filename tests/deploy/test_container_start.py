@@ -9,7 +9,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
+import ports
 import pytest
 from image_recipe import build_variables, copy, lineage
 
@@ -87,9 +87,7 @@ def test_the_commands_of_the_dockerfile_make_a_server(folder):
 def serves(folder: Path, venv: Path, more: Mapping[str, str]) -> None:
     """Start the image's entrypoint over what is in `folder`: health check and faces go well."""
     copy(IMAGE, folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.free_port()
     environment = {
         name: value.replace("$PATH", "/usr/bin:/bin")
         for name, value in IMAGE.variables("ENV").items()

@@ -213,8 +213,8 @@ def test_alert_rules_become_a_prometheus_rule(tmp_path):
     rule = prometheus_rule(tmp_path)
     validate(rule)
     assert rule["spec"]["groups"][0]["rules"] == [alert]
-    if RULES.is_dir():
-        validate(prometheus_rule(RULES))
+    assert RULES.is_dir()
+    validate(prometheus_rule(RULES))
 
 
 def test_kubernetes_gives_ray_the_variables_of_its_env_file():

@@ -82,3 +82,45 @@ def test_a_browser_from_a_snap_will_not_do(tmp_path, monkeypatch):
         path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_browser.find_browser() == str(chrome)
+
+
+SKIPPED = """
+import pytest
+
+@pytest.mark.skipif(True, reason="needs a CUDA device")
+def test_gpu(): pass
+
+def test_extra(): pytest.importorskip("no_such_package")
+
+@pytest.mark.xfail(strict=True)
+def test_expected(): assert False
+"""
+
+
+def run_pytest(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("VISAGE_", "PYTEST_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "skips", "-p", "no:cacheprovider", "test_some.py"],
+        cwd=folder,
+        env=inherited | {"PYTHONPATH": str(REPOSITORY / "tests")} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "counts"),
+    [({}, "2 skipped, 1 xfailed"), ({"VISAGE_NO_SKIPS": "1"}, "1 failed, 1 skipped, 1 xfailed")],
+)
+def test_a_skip_that_nothing_excuses_fails_where_none_may_be(tmp_path, environment, counts):
+    (tmp_path / "test_some.py").write_text(SKIPPED)
+    told = run_pytest(tmp_path, **environment)
+    assert counts in told.stdout
+    assert ("tests/skips.py has no excuse" in told.stdout) == bool(environment)
+
+
+def test_a_file_of_tests_may_not_be_skipped_for_want_of_a_package(tmp_path):
+    (tmp_path / "test_some.py").write_text("import pytest; pytest.importorskip('no_such_package')")
+    told = run_pytest(tmp_path, VISAGE_NO_SKIPS="1")
+    assert "no_such_package" in told.stdout
+    assert told.returncode == pytest.ExitCode.INTERRUPTED

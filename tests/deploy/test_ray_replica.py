@@ -19,7 +19,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from deploy.ray.app import Options, application, require_haproxy
 from deploy.ray.replica import ReplicaApp
-from service.errors import NotReadyError, SettingsError
+from service.errors import DrainingError, NotReadyError, SettingsError
 from service.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -69,7 +69,7 @@ async def test_it_starts_when_it_is_warm_and_not_before():
     app = ReplicaApp(settings(), load)
     lifespan = LifespanOn(Config(app, lifespan="on", log_config=None))
     starting = asyncio.create_task(lifespan.startup())
-    await asyncio.to_thread(gate.arrived.wait, 20)
+    await gate.reached()
     await asyncio.sleep(0.1)
     assert not starting.done()
     with pytest.raises(NotReadyError):
@@ -79,7 +79,7 @@ async def test_it_starts_when_it_is_warm_and_not_before():
     assert not lifespan.should_exit
     app.check_health()
     await lifespan.shutdown()
-    with pytest.raises(Exception, match="shutting down"):
+    with pytest.raises(DrainingError, match="shutting down"):
         app.check_health()
 
 

@@ -9,7 +9,7 @@ import torch
 from running_server import server_factory
 from tiny_checkpoints import write_judged
 
-from models import from_pixels, load_checkpoint, load_critic
+from models import CheckpointError, from_pixels, load_checkpoint, load_critic
 from service.choice import candidates
 from service.critic import critic_of
 from service.engine import load_engine
@@ -88,5 +88,5 @@ def test_another_checkpoint_s_critic_is_refused(folder, tmp_path):
     (tmp_path / "other" / "critic.safetensors").replace(tmp_path / "stray")
     assert critic_of(checkpoint, other, takes_turns=True) is None
     (tmp_path / "stray").replace(tmp_path / "other" / "critic.safetensors")
-    with pytest.raises(Exception, match="export again"):
+    with pytest.raises(CheckpointError, match="export again"):
         critic_of(checkpoint, other, takes_turns=True)

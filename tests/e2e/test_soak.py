@@ -2,11 +2,12 @@
 
 import asyncio
 import signal
-import socket
 from contextlib import AsyncExitStack, aclosing
 
+import ports
 import pytest
 from running_server import server_factory
+from serving import eventually
 from soaking import ADMIN_TOKEN, soak
 from tiny_checkpoints import write_slow, write_tiny
 from traffic import Tally, connected
@@ -18,9 +19,7 @@ REQUESTS = 600
 
 
 async def test_reloads_and_a_replaced_server_lose_nothing(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.free_port()
     with server_factory(tmp_path, write_tiny(tmp_path / "tiny-16")) as start_server:
 
         def start():
@@ -35,6 +34,14 @@ async def test_reloads_and_a_replaced_server_lose_nothing(tmp_path):
             clients=8,
             events=["reload", "drain", "reload"],
         )
+        visits = sorted(f"visit-{n}" for n in range(REQUESTS))
+
+        def answered() -> list[str]:
+            """Visits of which a server's log says so, the last attempt of each."""
+            ours = (name for name, code in result.heard.items() if code == 200)
+            return sorted(name.partition(".")[0] for name in ours if name.startswith("visit-"))
+
+        await eventually(lambda: answered() == visits)  # lines of the last may be under way
         heard = result.heard
     visitors = result.visitors
     assert visitors.tally.lost == []

@@ -22,7 +22,7 @@ class Hang:
 
     async def begin(self, client):
         asked = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(self.gate.arrived.wait, 20)
+        await self.gate.reached()
         return asked
 
 
@@ -34,7 +34,7 @@ def hang():
 
 
 async def test_who_waits_is_answered_within_the_deadline_and_nobody_else_is_let_in(hang):
-    async with serve(hang.engine, deadline=0.3, drain_grace=0) as client:
+    async with serve(hang.engine, deadline=2, drain_grace=0) as client:
         batched = await hang.begin(client)
         queued = [asyncio.create_task(client.get(f"/v1/faces/{n}.png")) for n in range(5)]
         for answer in await asyncio.gather(batched, *queued):
@@ -47,7 +47,7 @@ async def test_who_waits_is_answered_within_the_deadline_and_nobody_else_is_let_
         sample = sample_of(client)
         assert sample("visage_ready") == 0
         assert sample("visage_requests_rejected_total", reason="deadline") == 6
-        assert sample("visage_engine_busy_seconds", model="fake-16") > 0.3
+        assert sample("visage_engine_busy_seconds", model="fake-16") > 2
         assert (await client.get("/healthz")).status_code == 200
         # It was only slow, after all.
         hang.gate.open()
@@ -58,11 +58,11 @@ async def test_who_waits_is_answered_within_the_deadline_and_nobody_else_is_let_
 
 
 async def test_after_the_watchdogs_time_only_a_new_process_helps_and_the_log_says_where_it_is(hang):
-    async with serve(hang.engine, deadline=0.05, watchdog=0.3, drain_grace=0) as client:
+    async with serve(hang.engine, deadline=1, watchdog=60, drain_grace=0) as client:
         await (await hang.begin(client))
         assert (await client.get("/healthz")).status_code == 200
         batcher = client.app.state.fleet._served["fake-16"].batcher
-        await eventually(lambda: batcher.watchdog.busy_seconds > 0.3)
+        batcher.watchdog._since -= 60  # as if it had hung for so much longer
         with capture_logs() as logs:
             for _ in range(3):
                 problem(await client.get("/healthz"), 503, "not-ready")
@@ -78,7 +78,7 @@ async def test_other_models_on_the_device_are_noticed_too(hang):
     def load(folder):
         return hang.engine() if folder.name == "stuck" else FakeEngine()
 
-    async with serve(load, checkpoints="stuck,other", deadline=0.1, drain_grace=0) as client:
+    async with serve(load, checkpoints="stuck,other", deadline=1, drain_grace=0) as client:
         await (await hang.begin(client))
         problem(await client.get("/v1/faces/1.png?model=other"), 504, "deadline-passed")
         other = client.app.state.fleet._served["other"].batcher
@@ -88,7 +88,7 @@ async def test_other_models_on_the_device_are_noticed_too(hang):
 
 
 async def test_a_hung_engine_does_not_hold_up_the_end(hang):
-    async with serve(hang.engine, deadline=0.05, drain_grace=0.2) as client:
+    async with serve(hang.engine, deadline=1, drain_grace=0.2) as client:
         await (await hang.begin(client))
         fleet = client.app.state.fleet
         fleet.drain()

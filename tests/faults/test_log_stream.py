@@ -31,7 +31,7 @@ def test_lines_arrive_whole_and_at_once(tmp_path, lost):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk(lost):
+def test_lines_for_a_full_disk_are_counted_as_lost(lost):
     with Path("/dev/full").open("wb", buffering=0) as full:
         stream = LogStream(full.fileno())
         for _ in range(3):
@@ -39,7 +39,7 @@ def test_a_full_disk(lost):
     assert lost() == 3
 
 
-def test_a_reader_who_is_gone(lost):
+def test_lines_for_a_reader_who_is_gone_are_counted_as_lost(lost):
     reads, writes = os.pipe()
     os.close(reads)
     LogStream(writes).write(LINE)

@@ -1,5 +1,6 @@
 """Every parser, with what is kept in the corpus and some hundred inputs more than that."""
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -42,3 +43,15 @@ def test_what_is_no_refusal_is_a_failure() -> None:
         ("KeyError: 'x'", b"x"),
         ("KeyError: 'x'", b"xx"),
     ]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_memory_is_seen_even_where_more_was_held_before() -> None:
+    def held(size: int) -> None:
+        bytearray(size)[::4096] = b"x" * (size // 4096)  # pages count once they are written to
+
+    held(400 << 20)
+    parser = Parser("greedy", lambda data: held(300 << 20), lambda: [b"a"])
+    trial = run(parser, [b"a"])
+    assert any("MiB" in why for why, _ in trial.failures)
+    assert trial.memory > MAX_BYTES

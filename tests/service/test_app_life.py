@@ -5,7 +5,7 @@ import threading
 
 from answers import picture, problem
 from fakes import FakeEngine, Gate
-from serving import eventually, sample_of, serve
+from serving import eventually, leaving, sample_of, serve
 
 from service.batcher import State
 
@@ -59,7 +59,7 @@ async def test_a_full_queue_is_503_with_retry_after():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine, queue_capacity=1) as client:
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = asyncio.create_task(client.get("/image"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         answer = await client.get("/image")
@@ -83,8 +83,13 @@ async def test_a_client_that_leaves_takes_its_work_along():
     async with serve(lambda: engine) as client:
         sample = sample_of(client)
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
-        await asyncio.wait_for(_leave(client, sample), 20)
+        await gate.reached()
+
+        async def queued(_: object) -> None:
+            await eventually(lambda: sample("visage_queue_depth", model="fake-16") == 1)
+
+        sent = await leaving(client, "/image", queued)
+        assert sent[0]["status"] == 499
         assert sample("visage_requests_cancelled_total", stage="queued") == 1
         assert sample("visage_http_requests_total", route="/image", method="GET", code="499") == 1
         assert sample("visage_queue_depth", model="fake-16") == 0
@@ -93,38 +98,11 @@ async def test_a_client_that_leaves_takes_its_work_along():
         assert engine.batches == [1]
 
 
-async def _leave(client, sample):
-    """Ask for a face as an ASGI server does, and disconnect once it is queued."""
-    sent = []
-
-    async def receive():
-        await eventually(lambda: sample("visage_queue_depth", model="fake-16") == 1)
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        sent.append(message)
-
-    app = client._transport.app
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/image",
-        "raw_path": b"/image",
-        "root_path": "",
-        "scheme": "http",
-        "query_string": b"",
-        "headers": [],
-        "http_version": "1.1",
-    }
-    await app(scope, receive, send)
-    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [499]
-
-
 async def test_draining_finishes_what_was_accepted_and_refuses_the_rest():
     gate = Gate()
     async with serve(lambda: FakeEngine(tile=1, before_batch=gate)) as client:
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = asyncio.create_task(client.get("/image"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         client.app.state.fleet.drain()

@@ -161,7 +161,7 @@ async def test_who_asks_for_the_same_choice_at_once_shares_it():
     engine = JudgedEngine(before_batch=gate)
     async with serve(lambda: engine, max_best_of=8) as client:
         tasks = [asyncio.create_task(client.get("/v1/faces/7.png?best_of=4")) for _ in range(5)]
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         await eventually(lambda: sample_of(client)("visage_requests_in_flight") == 5)
         gate.open()
         answers = await asyncio.gather(*tasks)
@@ -251,7 +251,7 @@ async def test_what_has_no_room_is_refused_before_any_work():
     engine = JudgedEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine, queue_capacity=4, max_best_of=8) as client:
         waiting = [asyncio.create_task(client.get("/v1/faces/1.png"))]
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting.append(asyncio.create_task(client.get("/v1/faces/2.png")))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         for path in ("/image?best_of=4", "/v1/faces/7.png?best_of=4"):

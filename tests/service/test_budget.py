@@ -78,7 +78,7 @@ async def test_what_is_cancelled_before_its_turn_keeps_nothing(telemetry):
             )
 
         first = asyncio.create_task(assemble(100, lambda: gate(1) or b"first"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         image, second = large()
         await eventually(lambda: budget.taken == 164)
         second.cancel()
@@ -103,7 +103,7 @@ async def test_one_large_picture_too_many_is_refused_at_once(method, path, body,
     gate = Gate()
     async with serve(lambda: FakeEngine(before_batch=gate)) as client:
         first = asyncio.create_task(client.get("/v1/morph?from=1&to=2&frames=9&size=1024"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         answer = await client.request(method, path, json=body)
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:visage:problem:queue-full"

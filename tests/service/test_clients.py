@@ -1,7 +1,7 @@
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -122,7 +122,6 @@ HOPS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(HOPS, max_size=6).map(b", ".join), st.ip_addresses().map(str))
 def test_no_header_breaks_it_and_strangers_are_who_they_are(header, peer):
     found = clients().identify(scope("10.0.0.1", x_forwarded_for=header))

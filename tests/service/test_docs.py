@@ -40,14 +40,14 @@ ROUTES = sorted(
 )
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_every_route_is_documented(route):
-    assert f"`{route}`" in API
+def test_the_routes_that_are_documented_are_those_that_there_are():
+    documented = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)", API)
+    assert set(documented) == set(ROUTES)
 
 
-@pytest.mark.parametrize("error", HTTP_ERRORS, ids=lambda error: error.slug)
-def test_every_error_is_documented_with_its_status(error):
-    assert re.search(rf"^\| `{error.slug}` \| {error.status} \|", API, re.MULTILINE)
+def test_the_errors_that_are_documented_are_those_that_there_are():
+    documented = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", API, re.MULTILINE)
+    assert sorted(documented) == sorted((e.slug, str(e.status)) for e in HTTP_ERRORS)
 
 
 @pytest.mark.parametrize("error", errors(), ids=lambda error: error.__name__)

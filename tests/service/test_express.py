@@ -4,6 +4,8 @@ import pytest
 from fakes import FakeEngine, face_spec
 from serving import serve
 
+from service import express
+
 FACE = "/v1/faces/7.png"
 CHANGING = {"x-request-id", "server-timing"}
 ASKED = [
@@ -41,6 +43,26 @@ async def test_both_ways_answer_the_same(method, path, headers):
             for answer in (through, past)
         ]
         assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "times"), [("/image", 1), (FACE, 1), ("/v1/faces/random", 0), ("/v1/models", 0)]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_only_pictures_go_past_the_routing(monkeypatch, method, path, times):
+    taken, answer = [], express._answer
+
+    async def counted(*args):
+        taken.append(path)
+        await answer(*args)
+
+    monkeypatch.setattr(express, "_answer", counted)
+    async with serve() as client:
+        assert (await client.request(method, path)).status_code in (200, 302)
+        assert len(taken) == times
+    async with serve(tracing=True) as client:  # which must see the routing
+        await client.request(method, path)
+        assert len(taken) == times
 
 
 async def test_both_ways_are_counted_by_their_templates():

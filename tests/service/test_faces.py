@@ -125,7 +125,7 @@ async def test_who_asks_for_the_same_at_once_shares_one_making():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine) as client:
         tasks = [asyncio.create_task(client.get("/v1/faces/7.png")) for _ in range(5)]
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         await eventually(lambda: sample_of(client)("visage_requests_in_flight") == 5)
         gate.open()
         answers = await asyncio.gather(*tasks)
@@ -183,7 +183,7 @@ async def test_strangers_are_told_nothing_but_that_a_key_is_needed():
 @given(
     batches=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=9), min_size=1, max_size=4)
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_company_order_and_restart_never_change_a_face(batches):
     """Any seeds, together or alone, in any order, in this process or another: the same bytes."""
 

@@ -71,7 +71,7 @@ async def test_each_model_s_queue_is_told_by_itself(tmp_path):
     async with folders.serve(queue_capacity=1) as client:
         sample = sample_of(client)
         asked = [asyncio.create_task(client.get("/v1/faces/1.png"))]
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         asked.append(asyncio.create_task(client.get("/v1/faces/2.png")))
         await eventually(lambda: sample("visage_queue_depth", model="one") == 1)
         assert sample("visage_queue_depth", model="two") == 0
@@ -166,7 +166,7 @@ async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):
     folders.before_batch["fake-16"] = gate
     async with folders.serve() as client:
         running = asyncio.create_task(client.get("/v1/faces/1.png"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = asyncio.create_task(client.get("/v1/faces/2.png"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
 
@@ -278,7 +278,7 @@ async def test_what_is_rejected_leaves_the_gauges_to_what_is_served(tmp_path):
         sample = sample_of(client)
         await eventually(lambda: sample("visage_reservoir_faces", model="fake-16") == 3)
         stuck = asyncio.create_task(client.get("/v1/faces/7.png"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         start = [f"visage_{what}_seconds" for what in ("model_load", "warmup")]
         took = [sample(name, model="fake-16") for name in start]
         assert min(took) > 0
@@ -328,7 +328,7 @@ async def test_a_drain_waits_for_who_holds_a_model_and_refuses_the_rest(tmp_path
     async with folders.serve() as client:
         fleet = client.app.state.fleet
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         fleet.drain()
         assert (await client.get("/image?model=two")).status_code == 503
         refused = await client.post(LOAD.replace("fake-16", "one"), headers=ADMIN)

@@ -2,7 +2,7 @@ import asyncio
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import RateLimitedError, SettingsError, TooLargeError
@@ -101,7 +101,6 @@ async def test_the_window_slides(clock):
     assert left(await limited.check("a", 1))[0] == 59
 
 
-@settings(deadline=None)
 @given(
     amount=st.integers(1, 50),
     period=st.integers(1, 100),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -105,6 +106,14 @@ async def test_a_sheet_is_one_picture_that_names_its_seeds(client, format_):
     assert claims.model == answer.headers["X-Model"]
     assert "gender=male" in answer.headers["X-Labels"]
     assert claims.labels == answer.headers["X-Labels"]
+
+
+async def test_a_sheet_of_more_seeds_than_a_header_holds_is_named_by_their_digest(client):
+    seeds = [f"{n:02}".ljust(128, "x") for n in range(60)]
+    answer = await ask(client, seeds=seeds, layout="sheet")
+    assert answer.status_code == 200, answer.text
+    name = f"sheet-{sha256(','.join(seeds).encode()).hexdigest()[:16]}"
+    assert read_claims(answer.content).seed == answer.headers["X-Seed"] == name
 
 
 async def test_each_face_is_in_its_place_on_the_sheet(client):

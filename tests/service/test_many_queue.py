@@ -3,14 +3,13 @@
 import asyncio
 import io
 import json
-import threading
 import zipfile
 
 import httpx
 import pytest
 from answers import ask, problem, unzipped
 from fakes import FakeEngine, Gate
-from serving import eventually, sample_of, serve
+from serving import eventually, leaving, sample_of, serve
 from structlog.testing import capture_logs
 
 
@@ -35,7 +34,7 @@ async def test_while_many_are_made_others_are_served_between_them():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine) as client:
         many = asyncio.create_task(ask(client, count=20))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         single = asyncio.create_task(client.get("/v1/faces/7.png"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 2)
         gate.open()
@@ -48,7 +47,7 @@ async def test_a_full_queue_refuses_the_whole_request_with_a_status():
     gate = Gate()
     async with serve(lambda: FakeEngine(tile=1, before_batch=gate), queue_capacity=1) as client:
         running = asyncio.create_task(client.get("/image"))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         waiting = asyncio.create_task(client.get("/image"))
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 1)
         for layout in ("zip", "sheet"):
@@ -79,31 +78,24 @@ async def test_a_draining_server_finishes_the_zip_it_has_begun():
     engine = FakeEngine(tile=1, before_batch=lambda size: len(engine.seen) > 2 and gate(size))
     async with serve(lambda: engine) as client:
         running = asyncio.create_task(ask(client, count=12))
-        await asyncio.to_thread(gate.arrived.wait, 20)
+        await gate.reached()
         client.app.state.fleet.drain()
         gate.open()
         unzipped(await running)
 
 
 async def test_what_fails_half_way_is_no_whole_zip():
-    failing = threading.Event()
-
     def fail(size: int) -> None:
-        if failing.is_set():
+        if len(engine.seen) > 10:
             raise RuntimeError("broken")
 
     engine = FakeEngine(tile=1, before_batch=fail)
     async with serve(lambda: engine) as client:
         body = json.dumps({"count": 40}).encode()
-        sent: list[dict] = []
-
-        async def send(message):
-            sent.append(message)
-            if message.get("body"):
-                failing.set()
 
         with capture_logs() as logs:
-            await client._transport.app(_scope(body), _receive_then_stay(body), send)
+            stays = asyncio.Event()
+            sent = await leaving(client, "/v1/faces", lambda _: stays.wait(), body=body)
         (said,) = [entry for entry in logs if entry["event"] == "answer broken off"]
         assert said["log_level"] == "warning"
         assert "exc_info" not in said
@@ -114,27 +106,17 @@ async def test_what_fails_half_way_is_no_whole_zip():
             zipfile.ZipFile(io.BytesIO(content))
 
 
+async def begun(sent: list[dict]) -> None:
+    """Once the first bytes of a body are there."""
+    await eventually(lambda: any(message.get("body") for message in sent))
+
+
 async def test_a_client_that_leaves_stops_the_rest():
     gate = Gate()
     engine = FakeEngine(tile=1, before_batch=lambda size: len(engine.seen) > 2 and gate(size))
     async with serve(lambda: engine) as client:
         body = json.dumps({"count": 50}).encode()
-        left = asyncio.Event()
-        given = False
-
-        async def receive():
-            nonlocal given
-            if not given:
-                given = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            if message.get("body"):
-                left.set()
-
-        await client._transport.app(_scope(body), receive, send)
+        await leaving(client, "/v1/faces", begun, body=body)
         gate.open()
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
         assert len(engine.seen) < 10
@@ -147,50 +129,9 @@ async def test_a_client_that_leaves_before_the_first_picture_stops_all_of_it():
     engine = FakeEngine(tile=1, before_batch=gate)
     async with serve(lambda: engine) as client:
         body = json.dumps({"count": 50}).encode()
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-        sent: list[dict] = []
-
-        async def receive():
-            if messages:
-                return messages.pop()
-            await asyncio.to_thread(gate.arrived.wait, 20)
-            return {"type": "http.disconnect"}
-
-        async def send(message):
-            sent.append(message)
-
-        await client._transport.app(_scope(body), receive, send)
+        sent = await leaving(client, "/v1/faces", lambda _: gate.reached(), body=body)
         assert sent[0]["status"] == 499
         gate.open()
         await eventually(lambda: sample_of(client)("visage_queue_depth", model="fake-16") == 0)
-        assert len(engine.seen) <= 1
+        assert len(engine.seen) == 1
         assert not any(served._holders for served in client.app.state.fleet._served.values())
-
-
-def _scope(body: bytes) -> dict:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "POST",
-        "path": "/v1/faces",
-        "raw_path": b"/v1/faces",
-        "root_path": "",
-        "scheme": "http",
-        "query_string": b"",
-        "headers": [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ],
-        "http_version": "1.1",
-    }
-
-
-def _receive_then_stay(body: bytes):
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive():
-        if messages:
-            return messages.pop()
-        return await asyncio.Event().wait()
-
-    return receive

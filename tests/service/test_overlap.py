@@ -1,7 +1,7 @@
 """Batches begun before the one before is done, by engines that can."""
 
-import asyncio
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from batching import Rig, gathered
 from fakes import FakeEngine, Gate
 from serving import eventually
 
+from service import watchdog
 from service.batcher import State
 from service.engine_protocol import in_tiles
 from service.errors import EngineOutOfMemoryError, InferenceError
@@ -48,7 +49,7 @@ async def five_behind(gate, engine):
     """Latents 1…5 queue while 0 is under way."""
     rig = await Rig(lambda: engine).ready()
     first = rig.submit(0)
-    await asyncio.to_thread(gate.arrived.wait, 20)
+    await gate.reached()
     return rig, [first, *await rig.queued(1, 2, 3, 4, 5)]
 
 
@@ -155,7 +156,7 @@ async def test_another_model_has_its_turn_between_two_batches(gate):
     rig = Rig(lambda: engine, device=device)
     await rig.ready()
     first = rig.submit(0)
-    await asyncio.to_thread(gate.arrived.wait, 20)
+    await gate.reached()
     rest = await rig.queued(1, 2)
 
     def other():
@@ -171,18 +172,22 @@ async def test_another_model_has_its_turn_between_two_batches(gate):
     assert engine.events.index(("other", [])) < engine.events.index(("begin", [1]))
 
 
-async def test_each_batch_of_a_long_turn_has_the_watchdogs_whole_patience(gate):
-    seen = []
+async def test_each_batch_of_a_long_turn_has_the_watchdogs_whole_patience(gate, monkeypatch):
+    hold, rigs, seen, now = at_zero(gate), [], [], [0.0]
+    # Time passes in batches only, a second in each.
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def trouble(stage, z_BZ):
+        hold(stage, z_BZ)
         if stage == "finish":
-            seen.append(rig.batcher.watchdog.busy_seconds)
-            threading.Event().wait(0.05)
+            seen.append(rigs[0].batcher.watchdog.busy_seconds)
+            now[0] += 1
 
-    rig = Rig(lambda: Overlapping(tile=1, trouble=trouble))
-    await rig.ready()
-    await gathered([rig.submit(n) for n in range(12)])
-    assert max(seen) < 6 * 0.05
+    rig, tasks = await five_behind(gate, Overlapping(tile=1, trouble=trouble))
+    rigs.append(rig)
+    gate.open()
+    await gathered(tasks)
+    assert seen == [0] * 6
 
 
 def test_the_device_goes_to_who_has_waited_longest():

@@ -85,7 +85,7 @@ async def test_killed_and_started_again(valkey, replicas):
             await replica.hits_again()
 
 
-async def test_frozen_and_thawed(valkey, replicas):
+async def test_replicas_go_on_while_it_is_frozen_and_share_once_it_thaws(valkey, replicas):
     for replica in replicas:
         await replica.hits_again()
     with valkey.frozen():

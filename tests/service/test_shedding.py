@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import count
 
 import pytest
 from fakes import FakeEngine
@@ -149,14 +150,32 @@ async def test_who_reads_no_answers_gets_no_more(server):
         client.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(client, ("127.0.0.1", server.port))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(3):
-                for number in range(12_000):
-                    await loop.sock_sendall(client, wire(FACE.format(10 + number)))
-                    for _ in range(5):  # the server shares this loop, and reads it alone
-                        await asyncio.sleep(0)
+        numbers = count(10)
+
+        async def ask() -> None:
+            await loop.sock_sendall(client, wire(FACE.format(next(numbers))))
+            for _ in range(5):  # the server shares this loop, and reads it alone
+                await asyncio.sleep(0)
+
+        await ask()
+        ours = client.getsockname()
         connections = server.server.server_state.connections
-        assert 0 < max(connection.unsent for connection in connections) < 2**18
+        await eventually(lambda: any(c.client == ours for c in connections))
+        [connection] = [c for c in connections if c.client == ours]
+        async with asyncio.timeout(60):
+            while not connection.flow.write_paused:
+                heard = len(server.shed)
+                await ask()
+                # One for each read: what comes by the same is the app's.
+                for _ in iter(lambda: len(server.shed) > heard, True):  # noqa: B023
+                    await asyncio.sleep(0)
+        refused = server.shed.count(True)
+        with suppress(TimeoutError):  # in the end it reads no requests either
+            async with asyncio.timeout(3):
+                for _ in range(500):
+                    await ask()
+        assert server.shed.count(True) == refused
+        assert 0 < connection.unsent < 2**18
         assert (await server.ask(FACE.format(9))).status == 503
 
 

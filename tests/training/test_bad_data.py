@@ -225,7 +225,7 @@ class TestZip:
         assert report.pictures == 2
         assert list(skipped) == ["a/bomb.bmp"]
 
-    def test_a_bomb_as_labels(self, tmp_path: Path) -> None:
+    def test_labels_that_are_a_bomb_are_refused(self, tmp_path: Path) -> None:
         source = tmp_path / "source.zip"
         with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("1.png", good(1))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training_archives import write_archive
 from training_backbones import halvings
 from training_runs import go, tensors
 
@@ -48,11 +47,6 @@ COMPANIONS: dict[str, CompanionConfig] = {
     "variety": VarietyConfig(weight=0.5),
 }
 each = pytest.mark.parametrize("name", COMPANIONS)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
 
 
 def beside(name: str, kimg: float = 0.16, **settings: object) -> TrainConfig:

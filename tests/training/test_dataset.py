@@ -10,11 +10,6 @@ from training.dataset import Dataset
 from training.errors import DatasetError
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
-
-
 def test_lower_resolutions_are_box_means(dataset: Dataset) -> None:
     blocks = dataset.images(16).reshape(48, 8, 2, 8, 2, 3).astype(float).mean(axis=(2, 4))
     assert np.abs(dataset.images(8) - blocks).max() <= 0.5

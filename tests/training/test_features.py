@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from training_archives import write_archive
 from training_backbones import halvings
 from training_runs import go
 
@@ -43,11 +42,6 @@ CONFIG = TrainConfig(
     precision="fp32",
 )
 needs_weights = pytest.mark.skipif(missing(PACKAGE) is not None, reason="an optional package")
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
 
 
 @needs_weights

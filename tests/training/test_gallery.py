@@ -118,7 +118,7 @@ class TestRun:
     def test_a_single_grid_is_no_film(self, tmp_path: Path) -> None:
         assert timelapse(tmp_path, 16) is None
 
-    def test_exhibits(self, run: Path) -> None:
+    def test_a_run_has_its_timelapse_and_plots_to_show(self, run: Path) -> None:
         exhibits = {exhibit.file: exhibit for exhibit in run_exhibits(run, 16)}
         assert list(exhibits) == ["timelapse.webp", "losses.png", "measures.png"]
         for exhibit in exhibits.values():

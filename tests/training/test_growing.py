@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from training_archives import write_archive
 
 from models import Discriminator, Generator, from_pixels
 from models.layers import downsample, leaky_relu
@@ -35,11 +34,6 @@ CONFIG = TrainConfig(
     sample_kimg=0.2,
     log_kimg=0.04,
 )
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
 
 
 def copies(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from training_archives import write_archive
 
 import training.trainer
 from training.config import ConditioningConfig, NetworkConfig, ScheduleConfig, TrainConfig
@@ -31,11 +30,6 @@ CONFIG = TrainConfig(
     metrics_samples=32,
 )
 FULL = Phase(16, 1.0, 8, 1e-3)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
 
 
 def test_figures_are_of_the_average_and_always_of_the_same_pictures(dataset: Dataset) -> None:

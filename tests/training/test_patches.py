@@ -1,13 +1,11 @@
 """The discriminator that sees the finest detail alone."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training_archives import write_archive
 
 from training.companions import Seen
 from training.config import NetworkConfig, PatchConfig, ScheduleConfig, TrainConfig
@@ -29,11 +27,6 @@ CONFIG = TrainConfig(
     precision="fp32",
 )
 PHASE = Phase(16, 1.0, 8, 1e-3)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
 
 
 def portraits(count: int, seed: int) -> Tensor:

@@ -40,7 +40,9 @@ def typed(*arguments: object) -> str:
     return result.output
 
 
-def test_project(checkpoint: Path, tmp_path: Path) -> None:
+def test_project_says_how_near_it_came_and_writes_the_latent(
+    checkpoint: Path, tmp_path: Path
+) -> None:
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.fromarray(render(tiny_generator(), range(1), ATTRIBUTES, JOINT_PRIOR)[0]).save(photo)
     output = typed(
@@ -59,7 +61,7 @@ def test_project_refuses_a_picture_without_anything(checkpoint: Path, tmp_path: 
     assert not out.exists()
 
 
-def test_pictures(tmp_path: Path) -> None:
+def test_pictures_are_written_as_far_as_a_run_allows(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(smoke_16().to_dict()))
     for kimg in (1, 2):
@@ -71,6 +73,6 @@ def test_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "pictures" / "timelapse.webp").is_file()
 
 
-def test_pictures_of_no_run(tmp_path: Path) -> None:
+def test_pictures_of_no_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no run"):
         typed("pictures", tmp_path)

@@ -20,11 +20,6 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_phases_cover_the_whole_run(name: str) -> None:
     config = PRESETS[name]()

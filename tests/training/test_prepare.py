@@ -47,7 +47,7 @@ def read_archive(path: Path) -> tuple[dict, list[np.ndarray], zipfile.ZipFile]:
     return document, pictures, archive
 
 
-def test_archive(faces: Path, tmp_path: Path) -> None:
+def test_an_archive_holds_whole_pictures_with_their_labels(faces: Path, tmp_path: Path) -> None:
     report = prepare(faces, tmp_path / "out" / "faces-16.zip", resolution=16, workers=1)
     document, pictures, archive = read_archive(tmp_path / "out" / "faces-16.zip")
     with archive:
@@ -73,7 +73,7 @@ def test_archive(faces: Path, tmp_path: Path) -> None:
     }
 
 
-def test_utkface_zip(tmp_path: Path) -> None:
+def test_a_zip_of_utkface_is_labelled_by_its_names(tmp_path: Path) -> None:
     source = tmp_path / "utk.zip"
     with zipfile.ZipFile(source, "w") as archive:
         archive.writestr("34_1_2_2017.jpg.chip.jpg", jpeg(1))
@@ -86,7 +86,7 @@ def test_utkface_zip(tmp_path: Path) -> None:
     assert report.counts["gender"] == {"male": 1, "female": 1}
 
 
-def test_csv_labels(tmp_path: Path) -> None:
+def test_labels_of_a_csv_are_counted(tmp_path: Path) -> None:
     put(tmp_path / "raw/1.png", jpeg(1))
     put(tmp_path / "raw/2.png", jpeg(2))
     put(tmp_path / "raw/labels.csv", b"file,mood\n1.png,sad\n")
@@ -180,7 +180,7 @@ def test_resolution_must_be_a_power_of_two(faces: Path, tmp_path: Path, resoluti
         prepare(faces, tmp_path / "a.zip", resolution=resolution)
 
 
-def test_no_usable_picture(tmp_path: Path) -> None:
+def test_a_source_without_a_usable_picture_leaves_no_archive(tmp_path: Path) -> None:
     put(tmp_path / "raw/a/1.jpg", b"broken")
     with pytest.raises(DatasetError, match=r"None of the 1 files .* a/1\.jpg: not a picture"):
         prepare(tmp_path / "raw", tmp_path / "out/a.zip", resolution=8, workers=1)
@@ -197,7 +197,7 @@ def test_archive_below_a_file(faces: Path, tmp_path: Path) -> None:
         prepare(faces, faces / "a" / "0.jpg" / "a.zip", resolution=8, workers=1)
 
 
-def test_no_workers(faces: Path, tmp_path: Path) -> None:
+def test_no_workers_are_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="0 workers"):
         prepare(faces, tmp_path / "a.zip", resolution=8, workers=0)
 

@@ -74,7 +74,7 @@ class TestSearch:
         assert seen == list(range(1, 21))
         assert len(found.progress) == 8
 
-    def test_unknown_label(self) -> None:
+    def test_an_unknown_label_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="no attribute 'hair'"):
             project(
                 picture_of(1, (0, 0)), tiny_generator(), ATTRIBUTES, None, given={"hair": "red"}
@@ -160,7 +160,7 @@ class TestCommand:
             (["age=7"], "age cannot be '7': choose one of"),
         ],
     )
-    def test_bad_labels(
+    def test_bad_labels_are_refused_before_anything_is_written(
         self, checkpoint: Path, tmp_path: Path, labels: list[str], message: str
     ) -> None:
         photo = as_file(tmp_path / "photo.png", picture_of(1, (1, 2)))

@@ -9,11 +9,6 @@ from training.dataset import Dataset
 from training.sampler import Sampler
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
-
-
 def draw(dataset: Dataset, seen: int, size: int = 8, **options: object) -> np.ndarray:
     sampler = Sampler(dataset, **{"seed": 0, **options})
     return sampler.batch(16, size, images_seen=seen).image_BHWC

@@ -91,11 +91,11 @@ class TestFolders:
         put(tmp_path, "data/train/cat/1.jpg", "data/train/dog/1.jpg")
         assert open_source(tmp_path).attributes[0].values == ("cat", "dog")
 
-    def test_single_class(self, tmp_path: Path) -> None:
+    def test_one_folder_is_a_class(self, tmp_path: Path) -> None:
         put(tmp_path, "faces/1.jpg", "faces/2.jpg")
         assert open_source(tmp_path).attributes[0].values == ("faces",)
 
-    def test_stray_and_hidden_files(self, tmp_path: Path) -> None:
+    def test_stray_files_are_named_and_hidden_ones_passed_over(self, tmp_path: Path) -> None:
         put(tmp_path, "cat/1.jpg", "1.jpg", ".hidden.jpg", "__MACOSX/cat/1.jpg", "notes/a.txt")
         source = open_source(tmp_path)
         assert list(labels_of(source)) == ["cat/1.jpg"]
@@ -104,7 +104,7 @@ class TestFolders:
 
 
 class TestLabels:
-    def test_csv(self, tmp_path: Path, as_source) -> None:
+    def test_a_csv_gives_labels(self, tmp_path: Path, as_source) -> None:
         folder = put(tmp_path / "raw", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "sub/5.jpg", "6.jpg")
         (folder / "labels.csv").write_text(
             "\ufefffile,mood,width\n1.jpg,happy,10\n2.jpg,sad,9\n3.jpg,,9\n4.jpg,sad,9\n"
@@ -129,7 +129,7 @@ class TestLabels:
             "gone.jpg": "listed in labels.csv, but not there",
         }
 
-    def test_stylegan_json(self, tmp_path: Path, as_source) -> None:
+    def test_a_json_of_stylegan_gives_labels(self, tmp_path: Path, as_source) -> None:
         folder = put(tmp_path / "raw", "00000/img1.png", "00000/img2.png")
         document = {"labels": [["00000/img1.png", 7], ["00000/img2.png", 10]]}
         (folder / "dataset.json").write_text(json.dumps(document))
@@ -137,7 +137,7 @@ class TestLabels:
         assert source.attributes[0].values == ("7", "10")
         assert labels_of(source)["00000/img2.png"] == ("10",)
 
-    def test_json_with_declared_attributes(self, tmp_path: Path) -> None:
+    def test_a_json_may_declare_its_attributes(self, tmp_path: Path) -> None:
         put(tmp_path, "1.png", "2.png", "3.png")
         document = {
             "attributes": [
@@ -176,7 +176,9 @@ class TestLabels:
             ("dataset.json", '{"labels": [["1.png", 1], ["2.png", [1, 2]]]}', "the same number"),
         ],
     )
-    def test_bad_labels_file(self, tmp_path: Path, name: str, text: str, message: str) -> None:
+    def test_a_bad_labels_file_is_named(
+        self, tmp_path: Path, name: str, text: str, message: str
+    ) -> None:
         put(tmp_path, "1.png")
         (tmp_path / name).write_text(text)
         with pytest.raises(DatasetError, match=message) as caught:
@@ -192,42 +194,42 @@ class TestLabels:
 
 
 class TestLayout:
-    def test_overrides_detection(self, tmp_path: Path) -> None:
+    def test_a_layout_that_is_named_is_not_guessed(self, tmp_path: Path) -> None:
         put(tmp_path, "x/20_0_0_1.jpg", "y/20_0_0_2.jpg")
         assert open_source(tmp_path).layout == "utkface"
         assert open_source(tmp_path, "folders").attributes[0].values == ("x", "y")
 
-    def test_unknown(self, tmp_path: Path) -> None:
+    def test_an_unknown_layout_is_refused_with_those_there_are(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"no layout 'tree': choose one of auto, utkface"):
             open_source(tmp_path, "tree")
 
-    def test_labels_without_labels_file(self, tmp_path: Path) -> None:
+    def test_labels_need_a_labels_file(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"neither dataset\.json nor labels\.csv"):
             open_source(put(tmp_path, "a/1.jpg"), "labels")
 
-    def test_folders_without_folders(self, tmp_path: Path) -> None:
+    def test_folders_need_folders(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="one folder per class"):
             open_source(put(tmp_path, "1.jpg"), "folders")
 
-    def test_unlabelled_pictures(self, tmp_path: Path) -> None:
+    def test_pictures_without_labels_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"have no labels: put them in one folder per class"):
             open_source(put(tmp_path, "1.jpg", "2.jpg"))
 
 
 class TestNothingThere:
-    def test_no_such_source(self, tmp_path: Path) -> None:
+    def test_a_source_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"There is no .*missing\.zip"):
             open_source(tmp_path / "missing.zip")
 
-    def test_no_pictures(self, tmp_path: Path, as_source) -> None:
+    def test_a_source_without_pictures_is_refused(self, tmp_path: Path, as_source) -> None:
         with pytest.raises(DatasetError, match="has no pictures in it"):
             open_source(as_source(put(tmp_path / "raw", "notes.txt")))
 
-    def test_empty_folder(self, tmp_path: Path) -> None:
+    def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="has no pictures in it"):
             open_source(tmp_path)
 
-    def test_damaged_zip(self, tmp_path: Path) -> None:
+    def test_a_damaged_zip_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "source.zip"
         path.write_bytes(b"PK but not really")
         with pytest.raises(DatasetError, match=r"source\.zip cannot be read as a zip"):

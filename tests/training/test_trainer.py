@@ -51,11 +51,6 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
-
-
 def quiet() -> Console:
     return Console(file=io.StringIO(), width=200)
 

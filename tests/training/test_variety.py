@@ -1,14 +1,12 @@
 """The discriminator that sees how much the pictures of a group differ."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from training_archives import write_archive
 from training_backbones import halvings
 
 from models.layers import minibatch_stddev
@@ -41,11 +39,6 @@ CONFIG = TrainConfig(
     precision="fp32",
 )
 PHASE = Phase(16, 1.0, 8, 1e-3)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(write_archive(tmp_path / "noise.zip"))
 
 
 def pictures(count: int, seed: int, *, alike: float = 0.0) -> Tensor:

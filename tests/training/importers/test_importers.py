@@ -48,7 +48,9 @@ def doubled(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("widths", [NARROWING, EVEN])
 @pytest.mark.parametrize("infix", [".module", ""])
-def test_gan_zoo(tmp_path: Path, widths: list[int], infix: str) -> None:
+def test_weights_of_gan_zoo_make_the_pictures_they_made(
+    tmp_path: Path, widths: list[int], infix: str
+) -> None:
     state = peer_files.gan_zoo_state(widths, 12, infix)
     imported = read_weights(peer_files.write_gan_zoo(tmp_path / "file.pt", state))
     code = torch.randn(4, 12)
@@ -68,7 +70,9 @@ def test_gan_zoo_labels_come_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("norms", [True, False])
-def test_pro_gan_pytorch(tmp_path: Path, norms: bool) -> None:
+def test_weights_of_pro_gan_pytorch_make_the_pictures_they_made(
+    tmp_path: Path, norms: bool
+) -> None:
     state = peer_files.pro_gan_state(NARROWING, 12)
     file = peer_files.write_pro_gan(tmp_path / "file.bin", state)
     imported = read_weights(file, None if norms else ("base",))
@@ -84,7 +88,9 @@ def test_pro_gan_pytorch(tmp_path: Path, norms: bool) -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("labels", [0, 3])
-def test_official(tmp_path: Path, fused: bool, labels: int) -> None:
+def test_official_weights_make_the_pictures_they_made(
+    tmp_path: Path, fused: bool, labels: int
+) -> None:
     variables = peer_files.official_variables(NARROWING, 12 + labels, fused=fused)
     file = peer_files.write_official(tmp_path / "file.pkl", variables, label_size=labels)
     imported = read_weights(file)

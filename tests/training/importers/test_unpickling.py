@@ -145,7 +145,7 @@ def whole_files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [file.read_bytes() for file in files]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     which=st.integers(0, 2),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),

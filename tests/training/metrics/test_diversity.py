@@ -38,7 +38,7 @@ def test_a_label_that_collapsed_is_named() -> None:
     assert list(distance_by_label(points, label_N, fewest=11)) == ["young"]
 
 
-def test_labels_in_words() -> None:
+def test_labels_are_put_into_words() -> None:
     index_NA = np.array([[0, 1], [1, 1]])
     gender, age = value_names(index_NA, {"gender": ("male", "female"), "age": ("0-9", "10+")})
     assert gender.tolist() == ["gender=male", "gender=female"]

@@ -22,13 +22,13 @@ def random_covariance(size: int, seed: int) -> np.ndarray:
     return factor @ factor.T + 0.1 * np.eye(size)
 
 
-def test_means_apart() -> None:
+def test_means_apart_count_squared() -> None:
     a = gaussian(np.zeros(3), np.eye(3), seed=1)
     b = gaussian(np.array([1.0, 2.0, 2.0]), np.eye(3), seed=2)
     assert frechet_distance(a, b) == pytest.approx(9)
 
 
-def test_independent_features() -> None:
+def test_independent_features_add_up() -> None:
     a = gaussian(np.zeros(3), np.diag([1.0, 4.0, 9.0]), seed=1)
     b = gaussian(np.zeros(3), np.diag([4.0, 4.0, 1.0]), seed=2)
     assert frechet_distance(a, b) == pytest.approx(1 + 0 + 4)  # sum of (σa − σb)²

@@ -19,11 +19,11 @@ def test_a_line_worked_out_by_hand() -> None:
     assert recall == pytest.approx(1 / 3)  # only 10 is within 27 of 30
 
 
-def test_one_distribution() -> None:
+def test_one_distribution_covers_itself() -> None:
     assert min(precision_and_recall(cloud(0), cloud(1))) > 0.8
 
 
-def test_good_pictures_of_half_of_the_modes() -> None:
+def test_good_pictures_of_half_of_the_modes_have_half_of_the_recall() -> None:
     both = np.concatenate([cloud(0), cloud(1, centre=20)])
     precision, recall = precision_and_recall(cloud(2, n=800), both)
     assert precision > 0.8
@@ -38,6 +38,6 @@ def test_half_of_the_pictures_are_bad() -> None:
     assert recall > 0.8
 
 
-def test_too_few_pictures() -> None:
+def test_too_few_pictures_are_refused() -> None:
     with pytest.raises(EvaluationError, match="3 neighbours of each picture, and 3 pictures"):
         precision_and_recall(cloud(0, n=3), cloud(1))

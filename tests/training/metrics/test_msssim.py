@@ -48,7 +48,7 @@ def test_agrees_with_torchmetrics() -> None:
 
 
 @pytest.mark.parametrize("side", [4, 16, 64])
-def test_small_pictures(side: int) -> None:
+def test_small_pictures_are_compared_too(side: int) -> None:
     a = smooth(0, side=side)
     noise = np.random.default_rng(2).integers(-40, 40, a.shape)
     noisy = np.clip(a.astype(int) + noise, 0, 255).astype(np.uint8)

@@ -10,7 +10,7 @@ from training.metrics.novelty import (
 )
 
 
-def test_distances() -> None:
+def test_distances_are_euclidean() -> None:
     a = np.array([[0.0, 0.0], [3.0, 0.0]])
     b = np.array([[0.0, 4.0], [3.0, 1.0], [0.0, 0.0]])
     assert np.allclose(distances_between(a, b), [[4, np.sqrt(10), 0], [5, 1, 3]])

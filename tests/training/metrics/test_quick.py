@@ -15,7 +15,7 @@ def blotches(seed: int, n: int = 128, side: int = 32) -> np.ndarray:
     return np.stack([np.asarray(picture) for picture in resized])
 
 
-def test_a_perfect_generator() -> None:
+def test_a_perfect_generator_is_as_varied_as_real_pictures() -> None:
     figures = quick_metrics(blotches(0), blotches(1))
     assert list(figures) == ["swd", "swd/32", "swd/16", "diversity", "repetitions"]
     assert figures["diversity"] == pytest.approx(1, abs=0.1)
