@@ -66,10 +66,12 @@ def run_exhibits(run: Path, resolution: int) -> list[Exhibit]:
     """How it came about: as much of timelapse and plots as the run folder allows."""
     film = timelapse(run, resolution)
     rows = read_metrics(run) if plots_available() else []
+    fades = any(row.get("alpha", 1) < 1 for row in rows)
+    grey = "; grey: a resolution fades in" if fades else ""
     found = [
         ("timelapse.webp", "Seeds 0 to 15 through the whole run.", film),
-        ("losses.png", "Losses over the run; grey: a resolution fades in.", plot_losses(rows)),
-        ("measures.png", "What else was measured over the run.", plot_measures(rows)),
+        ("losses.png", f"Losses over the run{grey}.", plot_losses(rows)),
+        ("measures.png", f"Other measures over the run{grey}.", plot_measures(rows)),
     ]
     return [Exhibit(file, caption, data) for file, caption, data in found if data is not None]
 
@@ -93,7 +95,7 @@ def _label_sheet(
     plain = re.fullmatch(r"[A-Za-z0-9_-]{1,40}", attribute.name)
     return Exhibit(
         f"labels-{attribute.name if plain else axis + 1}.webp",
-        f"Seeds 0 to {PER_VALUE - 1} for each value of `{attribute.name}`, nothing picked.",
+        f"Seeds 0 to {PER_VALUE - 1} for each value of `{attribute.name}`, uncurated.",
         webp_bytes(sheet),
     )
 
@@ -121,8 +123,7 @@ def _latent_walk(
         frames.append(frame)
     return Exhibit(
         "walk.webp",
-        f"A walk through the latents of seeds 0 to {len(seeds) - 1}: what lies between two faces "
-        "is a face.",
+        f"Interpolation through seeds 0 to {len(seeds) - 1}: each step is itself a face.",
         animated_webp(frames, WALK_FRAME_MS),
     )
 

@@ -1,6 +1,7 @@
 """Take the README's pictures of the page: `python docs/pictures/take.py http://127.0.0.1:8000`.
 
-Needs a running server, Chromium and the `dev` extra. Every face on them is machine-made.
+Needs a running server, Chromium and the `dev` extra. Every face on them is machine-made. The sheet
+of samples is the shipped checkpoint's, reduced.
 """
 
 import io
@@ -12,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
 HERE = Path(__file__).parent
+SAMPLES = HERE.parents[1] / "models" / "checkpoints" / "faces-128" / "samples.png"
 
 
 def take(browser: Browser, url: str, name: str, **context: object) -> None:
@@ -26,6 +28,9 @@ def take(browser: Browser, url: str, name: str, **context: object) -> None:
 
 
 def main(server: str) -> None:
+    with Image.open(SAMPLES) as sheet:
+        small = sheet.convert("RGB").resize((1024, 1024), Image.Resampling.LANCZOS)
+        small.save(HERE / "samples.webp", quality=85, method=6)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox"]

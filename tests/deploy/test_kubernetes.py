@@ -193,15 +193,23 @@ def test_the_pod_is_told_what_the_service_knows():
     assert spec["terminationGracePeriodSeconds"] >= pause + int(given["drain_grace"]) + 5
 
 
-def test_the_autoscaler_asks_for_a_metric_that_the_adapter_and_the_service_have():
-    declared = {metric.name for metric in Telemetry().registry.collect()}
+def test_the_autoscalers_ask_for_metrics_that_the_adapter_and_the_service_have():
+    declared = {
+        metric.name + suffix
+        for metric in Telemetry().registry.collect()
+        for suffix in (("", "_sum") if metric.type == "histogram" else ("",))
+    }
     text = (KUBERNETES / "prometheus-adapter.yaml").read_text(encoding="utf-8")
-    [rule] = yaml.safe_load(text)["rules"]["custom"]
-    assert rule["seriesQuery"].partition("{")[0] in declared
-    [*patches] = documents((PATCHES / "autoscaler.yaml").read_text(encoding="utf-8"))
-    for scaler in [WRITTEN["base/autoscaler.yaml:HorizontalPodAutoscaler"], *patches]:
-        [metric] = [m["pods"]["metric"]["name"] for m in scaler["spec"]["metrics"] if "pods" in m]
-        assert metric == rule["name"]["as"]
+    rules = yaml.safe_load(text)["rules"]["custom"]
+    assert {rule["seriesQuery"].partition("{")[0] for rule in rules} <= declared
+    brought = {rule["name"]["as"] for rule in rules}
+    [patch] = documents((PATCHES / "autoscaler.yaml").read_text(encoding="utf-8"))
+    asked = [
+        {m["pods"]["metric"]["name"] for m in scaler["spec"]["metrics"] if "pods" in m}
+        for scaler in (WRITTEN["base/autoscaler.yaml:HorizontalPodAutoscaler"], patch)
+    ]
+    assert asked == [{"visage_queue_depth"}, {"visage_queue_depth", "visage_engine_utilization"}]
+    assert set().union(*asked) == brought
 
 
 def test_alert_rules_become_a_prometheus_rule(tmp_path):

@@ -75,7 +75,7 @@ def test_photographs_become_a_checkpoint_that_loads(photographs: Path, tmp_path:
     assert loaded.provenance["images_seen"] == 6400
     card = (checkpoint / "README.md").read_text()
     assert "Drawn, free to use." in card
-    assert "6 thousand real images" in card
+    assert "trained on 6,000 images" in card
     with Image.open(checkpoint / "samples.png") as sheet:
         pixels = np.asarray(sheet).reshape(8, 32, 8, 32, 3).swapaxes(1, 2).reshape(64, -1)
     assert len(np.unique(pixels, axis=0)) == 64

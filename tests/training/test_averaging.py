@@ -71,8 +71,8 @@ def test_weights_are_the_mean_by_share_and_card_and_provenance_say_so(
         "averaged_with": None,
     }
     card = (tmp_path / "mean" / "README.md").read_text()
-    assert f"averaged with those of `earlier@{earlier.digest[:12]}`, after 12 thousand" in card
-    assert "whose share is 0.25" in card
+    assert f"averaged with those of `earlier@{earlier.digest[:12]}` after 12,000 images" in card
+    assert "count for 0.25 of the mean" in card
 
     again = exported(run, tmp_path / "again", dataset, Averaging.load(tmp_path / "mean"))
     assert again.provenance["averaged_with"]["averaged_with"]["name"] == "earlier"

@@ -98,7 +98,7 @@ def test_the_card_says_how_the_run_grew_and_what_helped_it(
     exported: Path, tmp_path: Path, help_of: dict[str, Any]
 ) -> None:
     plain = (exported / "tiny" / "README.md").read_text()
-    assert "repeat what was there" not in plain
+    assert "reproduce the network below" not in plain
     assert "EfficientNet" not in plain
 
     schedule = dataclasses.replace(CONFIG.schedule, distil_steps=50)
@@ -106,8 +106,8 @@ def test_the_card_says_how_the_run_grew_and_what_helped_it(
     dataset = Dataset(exported / "noise.zip")
     export(exported / "run", tmp_path / "helped", config=helped, dataset=dataset, licence="Free")
     card = (tmp_path / "helped" / "README.md").read_text()
-    assert "learned in 50 steps to repeat what was there" in card
-    assert "EfficientNet's features are not independent" in card
+    assert "learned in 50 steps to reproduce the network below" in card
+    assert "the EfficientNet rows are not an independent measure" in card
 
 
 @pytest.mark.parametrize("by", ["origin", "averaged_with"])
@@ -122,7 +122,7 @@ def test_help_that_weights_came_from_is_told_too(exported: Path, tmp_path: Path,
     facts = {**lineage, "critic": False, "companions": False, "share": 0.5}
     for source in (facts, {**facts, "companion_weights": {}, "origin": facts}):
         card = model_card("mine", generator, attributes, {**plain, by: source})
-        assert "EfficientNet's features are not independent" in card
+        assert "the EfficientNet rows are not an independent measure" in card
     unhelped = {**facts, "companion_weights": {"patches": 0.3}}
     assert "EfficientNet" not in model_card("mine", generator, attributes, {**plain, by: unhelped})
 
@@ -144,8 +144,8 @@ def test_the_card_says_where_figures_are_beside_other_pictures(
         evaluation=evaluation,
     )
     card = (tmp_path / "judged" / "README.md").read_text()
-    assert ("beside `old` (digest `0000000000000000`)" in card) == other
-    assert ("not the archive it was trained on" in card) == other
+    assert ("against `old` (digest `00000000…`)" in card) == other
+    assert ("not the training set" in card) == other
 
 
 def test_figures_of_other_weights_do_not_reach_the_card(exported: Path, tmp_path: Path) -> None:

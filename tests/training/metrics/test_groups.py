@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.card import _quality
+from training.card import _long_tables
 from training.metrics.features import FaceFeatures
 from training.metrics.figure import PictureSet
 from training.metrics.groups import compare_groups
@@ -96,6 +96,6 @@ def test_without_a_judge_of_labels_there_are_faces_still():
 
 def test_the_model_card_has_them_in_a_table():
     groups = compare_groups(pictures(0), [pictures(1)])
-    card = _quality({"measures": [], "groups": groups})
+    [card] = _long_tables({"measures": [], "groups": groups})
     assert "| group | samples | face found | gender as labelled | age within a bin" in card
     assert card.count("100 (100)") == 3 * len(groups)
