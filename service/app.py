@@ -118,10 +118,10 @@ def create_app(
     )
     app.state.fleet = fleet
     app.state.telemetry = telemetry
-    # What is logged or traced has to be read first, and what other replicas have or have counted is
-    # not known here.
+    # What is logged or traced has to be read first, and what other replicas have counted is not
+    # known here.
     app.state.shed = None
-    if not (settings.tracing or settings.access_log or link):
+    if not (settings.tracing or settings.access_log or (link and limiter)):
         app.state.shed = Shedding(
             fleet,
             telemetry,
@@ -129,6 +129,7 @@ def create_app(
             max_url_bytes=settings.max_url_bytes,
             clients=clients,
             limiter=limiter,
+            shared=link is not None,
         )
     app.include_router(router)
     app.mount("/static", _Static(directory=WEB), name="static")

@@ -2,9 +2,10 @@
 
 Knows addresses. Where more is asked than can be computed, the time that refusing takes is taken
 from the pictures of who was let in. So it looks at no more than it must, and refuses only new
-pictures of the default model, once those that were let in just before have come to the queue. What
-was answered at this address lately, what a 304 may answer and what is anything but plain goes on to
-the app, which decides as always, and so does a client without a key or quota.
+pictures of the default model, once those that were let in just before have come to the queue. All
+else goes on to the app, which decides as always: what was answered at this address lately, what
+another replica may have, what a 304 may answer, what is anything but plain, and a client without a
+key or quota.
 """
 
 import asyncio
@@ -44,6 +45,7 @@ class Shedding:
     """A `service.wire.Shed`. `deadline`: seconds a picture may take.
 
     `max_url_bytes`: the app refuses longer addresses. `limiter`: one that counts in this process.
+    `shared`: other replicas may have what is asked for by a seed, so that the app has to look.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class Shedding:
         max_url_bytes: int,
         clients: Clients,
         limiter: RateLimiter | None,
+        shared: bool,
     ) -> None:
         self._fleet = fleet
         self._clients = clients
         self._limiter = limiter
+        self._shared = shared
         self._deadline = deadline
         self._longest = min(LONGEST, max_url_bytes)
         self._rejected = functools.cache(telemetry.requests_rejected.labels)
@@ -79,7 +83,7 @@ class Shedding:
             asked = dict(reversed(joined(headers)))
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._longest:
             return None
-        route = _new_picture(scope, asked, served)
+        route = _new_picture(scope, asked, served, shared=self._shared)
         # With `connection` among the server's headers its answer would be the last.
         if route is None or any(name == b"connection" for name, _ in server_headers):
             return None
@@ -140,7 +144,9 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
 
-def _new_picture(scope: HTTPScope, asked: Mapping[bytes, bytes], served: Served) -> str | None:
+def _new_picture(
+    scope: HTTPScope, asked: Mapping[bytes, bytes], served: Served, *, shared: bool
+) -> str | None:
     """The route's template, where what is asked, with these headers, is sure to need the engine."""
     path, query = scope["path"], scope["query_string"]
     if any(name in asked for name in _NOT_PLAIN):
@@ -149,7 +155,7 @@ def _new_picture(scope: HTTPScope, asked: Mapping[bytes, bytes], served: Served)
         return None
     if path == IMAGE.path:
         return None if query or len(served.reservoir) else IMAGE.path
-    if not path.startswith(FACES) or path == FACES + "random":
+    if shared or not path.startswith(FACES) or path == FACES + "random":
         return None
     # Another model has room perhaps, a choice costs more, and a name may have percent signs.
     if b"%" in query or any(name in query.lower() for name in (b"model", b"best_of")):

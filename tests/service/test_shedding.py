@@ -233,12 +233,22 @@ async def test_an_address_that_is_too_long_is_told_so():
         assert server.shed == [False, True]
 
 
+async def test_with_redis_only_what_no_replica_can_have_is_shed():
+    async with flooded(redis_url="redis://localhost:1") as server:
+        waiting = await server.flood()
+        fresh, seeded = await server.ask("/image"), await server.ask(FACE.format(99))
+        assert (fresh.status, seeded.status) == (503, 503)
+        assert server.shed == [True, False]
+        server.gate.open()
+        assert {(await task).status for task in waiting} == {200}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"access_log": True},
         {"tracing": True},
-        {"redis_url": "redis://localhost:1"},
+        {"redis_url": "redis://localhost:1", "rate_limit": "9/minute"},
     ],
 )
 def test_who_must_be_read_first_is_never_shed(settings):
