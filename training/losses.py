@@ -84,7 +84,8 @@ ADVERSARIAL_LOSSES = {
 def r1_penalty(discriminate: Callable[[Tensor], Tensor], image_BCHW: Tensor) -> Tensor:
     """Mean over the batch of the squared gradient of the score by the real picture.
 
-    In float32 throughout: squared gradients of bfloat16 networks are mostly rounding.
+    Never in bfloat16: squared gradients of such networks are mostly rounding. (On a GPU cuDNN's
+    products are TF32 unless the whole run is fp32.)
     """
     gradient_BCHW = _gradient(discriminate, image_BCHW)
     return gradient_BCHW.square().sum(dim=(1, 2, 3)).mean()
@@ -98,7 +99,7 @@ def gradient_penalty(
 ) -> Tensor:
     """Mean of (‖gradient of the score‖ − 1)² at pictures between a real and a generated one.
 
-    `mix_B` in [0, 1]: the generated one's share. In float32, as R1.
+    `mix_B` in [0, 1]: the generated one's share. Never in bfloat16, as R1.
     """
     fake_BCHW = fake_BCHW.detach().to(real_BCHW.dtype)
     between_BCHW = torch.lerp(real_BCHW, fake_BCHW, mix_B.reshape(-1, 1, 1, 1))

@@ -79,6 +79,8 @@ def train(
         holdout=config.holdout,
     )
     bf16 = use_bf16(config.precision, device)
+    if not bf16:  # who asks for fp32 gets it: cuDNN would round factors to TF32
+        torch.backends.cudnn.allow_tf32 = False
     backbone = backbone_of(config, device, bf16=bf16)
     setup = Setup(config, dataset.label_sizes, device, bf16, world, backbone)
     state = TrainingState.initial(config, network, device)
