@@ -81,7 +81,7 @@ bench-serving: $(VENV)/.dev $(PEERS)/.done  ## the service beside other servers 
 $(PEERS)/.done:
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet $(FROM_TORCH_INDEX) '$(TORCH)'
-	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/serving/peers/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet '$(TORCH)' -r benchmarks/serving/peers/requirements.txt
 	touch $@
 
 DATA ?= data/faces.zip

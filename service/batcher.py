@@ -120,11 +120,6 @@ class Batcher:
         """Whether it is loaded and warm, or never will be."""
         return self._settled.is_set()
 
-    def wait_settled(self) -> State:
-        """Block until it is `settled`; the state then."""
-        self._settled.wait()
-        return self._state
-
     def drain(self) -> None:
         """Accept nothing more and finish what waits; returns at once. Safe to repeat."""
         with self._lock:

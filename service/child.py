@@ -11,7 +11,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from service.handover import Message, Place, give, line
@@ -59,13 +59,15 @@ class Child:
             self._over(1)
 
     async def _launch(self) -> None:
-        self._channel, their_channel = socket.socketpair()
-        self._channel.setblocking(False)
-        talk, their_talk = socket.socketpair()
-        reader, self._writer = await asyncio.open_connection(sock=talk)
-        fds = (their_channel.fileno(), their_talk.fileno())
-        place = replace(self._place, connections=fds[0], talk=fds[1])
-        with their_channel, their_talk:
+        with ExitStack() as ours:
+            self._channel, their_channel = socket.socketpair()
+            ours.enter_context(their_channel)
+            self._channel.setblocking(False)
+            talk, their_talk = socket.socketpair()
+            ours.enter_context(their_talk)
+            reader, self._writer = await asyncio.open_connection(sock=talk)
+            fds = (their_channel.fileno(), their_talk.fileno())
+            place = replace(self._place, connections=fds[0], talk=fds[1])
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "service.worker", place.text(), *self._arguments),

@@ -71,7 +71,7 @@ async def best(faces: Sequence[Face], served: Served, pipeline: Pipeline) -> tup
             made.append(await pipeline.picture(faces[winner], served, image_HWC))
             return str(winner).encode()
 
-    choice = await pipeline.stored(key, choose, seconds)
+    choice = await pipeline.stored(key, choose, seconds, served)
     face = faces[int(choice.content)]
     if made:
         return face, Picture(made[0].content, choice.cache, {**seconds, **made[0].seconds})

@@ -81,7 +81,7 @@ async def admit(request: Request, pictures: int = 1) -> None:
 def lease(request: Request, model: str | None = None) -> Iterator[Served]:
     """The model that is asked for, kept going until the block is left (see Fleet.lease).
 
-    A refusal that leaves the block is the request's answer, and counts as one.
+    A refusal that leaves the block counts as one, for it ends the request.
     """
     state = state_of(request)
     try:

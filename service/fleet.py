@@ -184,6 +184,7 @@ class Fleet:
                 )
             if self._draining:
                 fresh.retire()
+                self._retired.append(fresh)  # its thread is waited for as the others are
                 raise DrainingError
             spec, tile, old = fresh.spec, fresh.tile, self._served.get(name)
             self._serve(name, fresh)

@@ -67,7 +67,6 @@ class Judge:
     def __init__(self, critic: Critic, device: Device, telemetry: Telemetry, model: str) -> None:
         self.critic = critic
         self._turn: Device | nullcontext[None] = device if critic.takes_turns else nullcontext()
-        self._telemetry = telemetry
         self._seconds = telemetry.critic.labels(model)
         self._choices = telemetry.choices.labels(model)
         self._candidates = telemetry.candidates.labels(model)

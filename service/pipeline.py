@@ -149,13 +149,7 @@ class Pipeline:
             with served.hold():  # whoever waits for this may have come by another lease
                 return await self.made(face, served, seconds)
 
-        try:
-            return await self.stored(face.key, make, seconds)
-        except DrainingError:
-            if served.retired:
-                raise
-        # Whoever began to make it, and has left, held a model that was replaced by the same one.
-        return await self.stored(face.key, make, seconds)
+        return await self.stored(face.key, make, seconds, served)
 
     def at_hand(self, face: Face) -> Picture | None:
         """The picture of a seeded face, where this process has made it before."""
@@ -173,13 +167,24 @@ class Pipeline:
             served.queue.check(self.deadline, pictures)
 
     async def stored(
-        self, key: str, make: Callable[[], Awaitable[bytes]], seconds: Mapping[str, float]
+        self,
+        key: str,
+        make: Callable[[], Awaitable[bytes]],
+        seconds: Mapping[str, float],
+        served: Served,
     ) -> Picture:
         """What `key` names: found, or by `make`, which fills `seconds` and whose errors it raises.
 
-        Signed and unsigned bytes never stand for one another.
+        Signed and unsigned bytes never stand for one another. `served`: what `make` asks.
         """
-        content, result = await self._cache.get_or_make(self._stored_as(key), make)
+        name = self._stored_as(key)
+        try:
+            content, result = await self._cache.get_or_make(name, make)
+        except DrainingError:
+            if served.retired:
+                raise
+            # Who began to make it, and has left, held a model that was replaced by the same one.
+            content, result = await self._cache.get_or_make(name, make)
         return Picture(content, result, seconds if result == "miss" else {})
 
     async def fresh(self, params: FaceParams, served: Served) -> tuple[Face, Picture]:

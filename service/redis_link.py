@@ -157,11 +157,11 @@ class RedisLink:
 
 
 def _refusal_to_write(error: Exception) -> str | None:
-    """How the answer of a Redis that reads and does not write begins; None: it is another error."""
+    """What a Redis that reads and does not write calls the reason; None: it is another error."""
     if isinstance(error, OutOfMemoryError):
         return "OOM"
     if isinstance(error, ReadOnlyError):
         return "READONLY"
-    if isinstance(error, ResponseError):
-        return next((word for word in ("MISCONF", "NOREPLICAS") if word in str(error)), None)
+    if isinstance(error, ResponseError):  # in Redis 6 a script's failures are all of one kind
+        return next((word for word in _REMEDIES if word in str(error)), None)
     return None

@@ -30,4 +30,5 @@ class Restarts:
             return None
         if self.failures >= HOPELESS and not others_ready:
             return None
-        return min(FIRST_DELAY * 2.0 ** (self.failures - 1), LONGEST_DELAY)
+        doublings = min(self.failures - 1, 10)  # of many days' failures there is no power of two
+        return min(FIRST_DELAY * 2.0**doublings, LONGEST_DELAY)

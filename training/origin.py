@@ -6,7 +6,7 @@ beside it begin as the checkpoint's too, as another run's where one is named, or
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -104,12 +104,15 @@ class Origin:
             self._fill(state.discriminator, self.critic.state_dict())
         self._lend_companions(state)
 
-    def facts(self) -> dict[str, Any]:
-        """What a run and what is exported from it say about where they began."""
+    def facts(self, companions: Collection[str]) -> dict[str, Any]:
+        """What a run and what is exported from it say about where they began.
+
+        `companions`: those that the run has.
+        """
         return {
             **self.checkpoint.lineage(),
             "critic": self.critic is not None,
-            "companions": bool(self.companions),
+            "companions": any(name in self.companions for name in companions),
         }
 
     def _widths(self) -> dict[str, int]:

@@ -241,7 +241,8 @@ class FeatureConfig(CompanionConfig):
     rate: float = 0.4
     """Its learning rate as a share of the first discriminator's."""
     probability: float = 0.5
-    """Chance that a picture it sees is translated, and that a part is cut out."""
+    """Chance that a picture it sees is translated, and that a part is cut out: on average, where
+    half of them are left as they are for the judge of variety."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

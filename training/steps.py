@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
+from models.layers import stddev_group
 from training.augment import AGAIN, augment
 from training.companions import Seen
 from training.config import AugmentConfig, TrainConfig
@@ -228,19 +229,20 @@ def _maps(image_BCHW: Tensor, draw_BK: Tensor, setup: Setup) -> list[Tensor]:
     colours, which those judge, and apart from the run's own augmentation.
 
     Squares and shifts that differ from picture to picture would hide how much the pictures do, so
-    the judge of variety needs them as they are: every second group is, and the others are changed
-    so much the more.
+    the judge of variety needs them as they are: every second group is, where there are two or more,
+    and the others are changed so much the more.
     """
     if setup.backbone is None:
         return []
     features = setup.config.features
     kinds = AugmentConfig(mode="fixed", kinds=("translation", "cutout"))
     draw_BK, probability = draw_BK[:, AGAIN], features.probability if features.weight else 0.0
-    if setup.config.variety.weight:
+    groups = len(draw_BK) // stddev_group(len(draw_BK))
+    if setup.config.variety.weight and groups > 1:
         plain_B = in_every_second_group(len(draw_BK), draw_BK.device)
         # No draw of 1 is below a probability.
         draw_BK = torch.where(plain_B[:, None], torch.ones_like(draw_BK), draw_BK)
-        probability = min(2 * probability, 1.0)
+        probability = min(probability * groups / (groups // 2), 1.0)
     image_BCHW = augment(image_BCHW, draw_BK, probability, kinds)
     with setup.autocast():
         return setup.backbone(image_BCHW)

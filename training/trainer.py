@@ -99,7 +99,7 @@ def train(
         if resume:
             write_facts(run, config, dataset)
         else:
-            start_run(run, config, dataset, origin.facts() if origin else None)
+            start_run(run, config, dataset, origin.facts(state.companions) if origin else None)
         write_best(run, best)
         note_machine(run, state.images_seen, this_machine(device), world.size)
         dataset.images(config.schedule.start_resolution)  # unpacked before the others look

@@ -61,7 +61,7 @@ class VarietyDiscriminator(nn.Module):
 
 
 def every_second_group(x_BX: Tensor) -> Tensor:
-    """The first, third, … group of a batch, of any further dimensions; each keeps its members."""
+    """The first, third, … group of a batch, of any further dimensions, as a batch by themselves."""
     group = stddev_group(len(x_BX))
     return x_BX.unflatten(0, (group, len(x_BX) // group))[:, ::2].flatten(0, 1)
 

@@ -124,7 +124,7 @@ async def morph(request: Request) -> Response:
             ):
                 return await _film(request, served, start, end, params, seconds, share)
 
-        film = state["pipeline"].stored(key, make, seconds)
+        film = state["pipeline"].stored(key, make, seconds, served)
         picture = await while_connected(request, film)
         return RawResponse(raw_headers(headers) + work_headers(picture), picture.content)
 

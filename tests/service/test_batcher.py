@@ -242,7 +242,8 @@ async def test_a_failure_whose_causes_go_in_a_circle_ends_the_thread():
     with capture_logs():
         rig.batcher.start()
         assert await asyncio.to_thread(rig.batcher.join, 20)
-    assert rig.batcher.wait_settled() is State.FAILED
+    assert rig.batcher.settled
+    assert rig.batcher.state is State.FAILED
 
 
 async def test_states_on_the_way_up_are_told():

@@ -270,13 +270,34 @@ async def test_waiting_for_room_in_turn_is_no_refusal():
         assert sample_of(client)("visage_requests_rejected_total", reason="queue_full") == 0
 
 
-@pytest.mark.parametrize("path", ["/image?best_of=8", "/v1/morph?from=1&to=2&frames=16"])
-async def test_a_great_request_that_comes_too_late_is_one_refusal(path):
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("GET", "/image?best_of=8"),
+        ("GET", "/v1/morph?from=1&to=2&frames=16"),
+        ("POST", "/v1/faces", {"seeds": list(range(9)), "layout": "sheet"}),
+        ("POST", "/v1/faces", {"seeds": list(range(9)), "layout": "zip"}),
+    ],
+    ids=["best of", "morph", "sheet", "zip"],
+)
+async def test_a_great_request_that_comes_too_late_is_one_refusal(asked):
+    method, path, *body = asked
     gate = Gate()
     engine = JudgedEngine(tile=8, before_batch=gate)
     async with serve(lambda: engine, deadline=0.3, max_best_of=8) as client:
-        problem(await client.get(path), 504, "deadline-passed")
+        answer = await client.request(method, path, json=body[0] if body else None)
+        problem(answer, 504, "deadline-passed")
         assert sample_of(client)("visage_requests_rejected_total", reason="deadline") == 1
+        gate.open()
+
+
+async def test_all_who_wait_for_a_picture_that_comes_too_late_are_refused():
+    gate = Gate()
+    async with serve(lambda: FakeEngine(tile=1, before_batch=gate), deadline=0.3) as client:
+        waiting = [asyncio.create_task(client.get("/v1/faces/7.png")) for _ in range(3)]
+        for task in waiting:
+            problem(await task, 504, "deadline-passed")
+        assert sample_of(client)("visage_requests_rejected_total", reason="deadline") == 3
         gate.open()
 
 

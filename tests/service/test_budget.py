@@ -49,7 +49,7 @@ def test_what_is_larger_than_all_of_it_goes_alone():
 
 
 @pytest.mark.parametrize("end", [lambda job: job.set_result(b""), lambda job: job.cancel()])
-def test_what_a_job_works_on_comes_back_when_that_is_done(telemetry, end):
+def test_what_a_job_works_on_comes_back_when_that_is_done(end):
     budget, job = PixelBudget(100), Future()
     with budget.spend(60) as share:
         share.lasts_until_done(job)

@@ -189,7 +189,8 @@ async def test_a_reload_takes_over_while_the_old_model_finishes(tmp_path):
         assert sample_of(client)("visage_ready") == 1
 
 
-async def test_who_waits_with_somebody_who_held_a_replaced_model_is_answered(tmp_path):
+@pytest.mark.parametrize("path", ["/v1/faces/7.png", "/v1/morph?from=7&to=8&frames=4"])
+async def test_who_waits_with_somebody_who_held_a_replaced_model_is_answered(tmp_path, path):
     """The one who began has left; the picture is the same by the model that took over."""
     folders, looked, found = Folders(tmp_path, "fake-16"), asyncio.Event(), asyncio.Event()
 
@@ -205,10 +206,10 @@ async def test_who_waits_with_somebody_who_held_a_replaced_model_is_answered(tmp
 
     async with folders.serve() as client:
         client.state["pipeline"]._cache._shared = Slow()
-        first = asyncio.create_task(client.get("/v1/faces/7.png"))
+        first = asyncio.create_task(client.get(path))
         await looked.wait()
         assert (await client.post(LOAD, headers=ADMIN)).status_code == 200
-        second = asyncio.create_task(client.get("/v1/faces/7.png"))
+        second = asyncio.create_task(client.get(path))
         await eventually(lambda: len(client.app.state.fleet._retired) == 1)
         cache = client.state["pipeline"]._cache
         await eventually(lambda: [len(f.waiters) for f in cache._flights.values()] == [2])

@@ -5,7 +5,7 @@ from service.restarts import HOPELESS, LONGEST_DELAY, STEADY, Restarts
 
 def test_each_end_in_a_row_doubles_the_delay_up_to_a_bound():
     restarts = Restarts()
-    delays = [restarts.after(1, was_ready=True, others_ready=True) for _ in range(9)]
+    delays = [restarts.after(1, was_ready=True, others_ready=True) for _ in range(2000)]
     assert delays[:4] == [0.5, 1, 2, 4]
     assert delays[-1] == LONGEST_DELAY
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 from serving import eventually
@@ -100,6 +101,24 @@ async def test_a_process_that_cannot_be_started_has_ended(monkeypatch):
     assert await worker.ended == 1
     assert worker.settled.is_set()
     assert "could not be started" in worker.refusal
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_what_was_opened_for_it_is_closed(monkeypatch):
+    async def none_left(*given, **options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", none_left)
+    child = Child(Place(1, 1, (), (), "nowhere"), Share(1), [], lambda *_: None)
+    before = open_files()
+    await child.start()
+    assert await child.ended == 1
+    await eventually(lambda: open_files() <= before)
+    child.say(do="drain")  # nobody hears it
+    child.kill()
 
 
 async def test_where_no_successor_can_be_started_the_others_go_on_until_one_can(

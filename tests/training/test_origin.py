@@ -170,6 +170,9 @@ def test_a_run_without_them_leaves_the_checkpoints_alone(tmp_path: Path, dataset
     assert set(origin.companions) == {"patches"}
     go(lasting(origin.begun(CONFIG), 8), dataset, tmp_path / "second", origin)
     assert "patches" not in load_newest(tmp_path / "second")[0].tensors
+    facts = read_origin(tmp_path / "second")
+    assert facts is not None
+    assert facts["companions"] is False
 
 
 def test_other_networks_of_that_name_are_refused(tmp_path: Path, dataset: Dataset) -> None:
