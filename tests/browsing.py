@@ -50,9 +50,24 @@ def fragment(page: Page) -> str:
 
 
 def neighbours_drawn(page: Page) -> None:
-    """Wait until all nine cells of the grid show what they stand for."""
+    """Wait until all nine cells of the grid, once they are in view, show what they stand for."""
+    page.locator("#grid").scroll_into_view_if_needed()
     expect(page.locator("#grid button .face")).to_have_count(9)
     expect(page.locator("#grid button.old")).to_have_count(0)
+
+
+def of_fine_pictures(page: Page, server) -> None:
+    """The page takes the server's model for one of 128 pixels."""
+    model = server.client.get("/v1/models").json()["models"][0] | {"resolution": 128}
+    page.route("**/v1/models", lambda route: route.fulfill(json={"models": [model]}))
+
+
+def asked_for(page: Page) -> list[str]:
+    """Pictures that the page asks for from now on, in their order, without `/v1/faces/`."""
+    asked: list[str] = []
+    part = "/v1/faces/"
+    page.on("request", lambda r: asked.append(r.url.split(part)[1]) if part in r.url else None)
+    return asked
 
 
 def seeds_around(page: Page) -> list[str]:

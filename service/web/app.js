@@ -3,55 +3,56 @@
 
 import { readAddress, writeAddress } from "./address.js";
 import { buildControls, showControls } from "./controls.js";
+import { $ } from "./dom.js";
 import { describe, pictureUrl, randomSeed, same } from "./face.js";
 import { bindKeys } from "./keys.js";
 import { bindKept, drawKept, redrawKept } from "./kept.js";
-import { loadModels, modelOf } from "./models.js";
-import { bindMorph, drawEnds, restoreMorph } from "./morph.js";
-import { bindNeighbours, drawNeighbours } from "./neighbours.js";
+import { loadModels, modelOf, withKnownLabels } from "./models.js";
+import { bindMorph, drawEnds, redrawMorph, restoreMorph } from "./morph.js";
+import { bindNeighbours, drawNeighbours, leaveNeighbours, resumeNeighbours } from "./neighbours.js";
 import { prefetch } from "./net.js";
 import { isFine, isSmooth, loadPicture, rendition, roomIn, setSmooth } from "./picture.js";
-import { announce, complain, notify } from "./say.js";
+import { announce, bindWords, complain, notify } from "./say.js";
 import { bindShare, drawShare } from "./share.js";
 import { bindCheck } from "./check.js";
 
-const $ = (id) => document.getElementById(id);
 const MAX_KEPT = 60; // an address has to fit into a message
 
 const state = { face: null, kept: [], morph: null };
-let upcoming = null; // the face that "another" will show, fetched ahead
+let upcoming = null; // the face that "New face" will show, fetched ahead
 let pending = new AbortController(); // the request for the face now wanted
 
 /** Show `wanted`; the one before stays until its picture has been decoded. */
 async function show(wanted, { remember = false, quietly = false } = {}) {
   pending.abort();
+  leaveNeighbours();
   const mine = (pending = new AbortController());
   state.face = wanted;
   writeAddress(state, { remember });
   showControls(wanted);
   $("frame").classList.add("busy");
   try {
-    const { image, labels } = await loadPicture(wanted, roomIn($("frame")), mine.signal);
+    const { signal } = mine;
+    const { image, labels } = await loadPicture(wanted, roomIn($("frame")), { signal });
     complain();
     place(image);
     settle(labels);
     if (!quietly) announce(describe(state.face, labels));
-    fetchAhead(mine.signal);
-    await drawNeighbours(state.face, labels, mine.signal);
+    fetchAhead(signal);
+    drawNeighbours(state.face, image);
   } catch (error) {
     if (mine.signal.aborted) return;
     $("frame").classList.remove("busy");
     state.face = withKnownLabels(wanted); // so that the next one is not refused for the same
     drawParts();
-    complain(error.message);
+    resumeNeighbours();
+    const again = () => show(wanted, { quietly });
+    complain(error.message, isRefusal(error) ? null : again);
   }
 }
 
-function withKnownLabels(wanted) {
-  const { attributes } = modelOf(wanted);
-  const known = ([name, value]) => attributes.find((each) => each.name === name)?.values.includes(value);
-  return { ...wanted, labels: Object.fromEntries(Object.entries(wanted.labels).filter(known)) };
-}
+/** The same question would have the same answer. */
+const isRefusal = ({ status }) => status >= 400 && status < 500;
 
 /** Put the new picture over the old one, which fades out underneath. */
 function place(image) {
@@ -83,7 +84,7 @@ function settle(labels) {
 
 function drawParts() {
   const isKept = state.kept.some((each) => same(each, state.face));
-  $("keep").textContent = isKept ? "Let go" : "Keep";
+  $("keep").textContent = isKept ? "Remove" : "Keep";
   $("keep").classList.toggle("on", isKept);
   drawShare(state.face);
   drawKept(state.kept, state.face);
@@ -99,8 +100,8 @@ function showModel() {
 /** Have the next face at hand before it is asked for. */
 async function fetchAhead(signal) {
   const next = { ...state.face, seed: randomSeed() };
-  const { size } = rendition(next, roomIn($("frame")));
-  if (await prefetch(pictureUrl(next, { size }), signal)) upcoming = next;
+  const url = pictureUrl(next, rendition(next, roomIn($("frame"))));
+  if (await prefetch(url, signal)) upcoming = next;
 }
 
 function another() {
@@ -112,15 +113,15 @@ function another() {
 
 function keep(which = state.face) {
   const rest = state.kept.filter((each) => !same(each, which));
-  const letGo = rest.length < state.kept.length;
-  if (!letGo && rest.length >= MAX_KEPT) {
-    notify(`${MAX_KEPT} faces are kept: let one go first.`);
+  const removed = rest.length < state.kept.length;
+  if (!removed && rest.length >= MAX_KEPT) {
+    notify(`${MAX_KEPT} faces are kept: remove one first.`);
     return;
   }
-  state.kept = letGo ? rest : [...rest, which];
+  state.kept = removed ? rest : [...rest, which];
   writeAddress(state);
   drawParts();
-  notify(`Seed ${which.seed} ${letGo ? "let go" : "kept"}; ${state.kept.length} kept.`);
+  notify(`Seed ${which.seed} ${removed ? "removed" : "kept"}; ${state.kept.length} kept.`);
 }
 
 /** Take the state from the address: all of it, or only the face where it is a step of ours. */
@@ -138,7 +139,7 @@ function bind() {
   const go = (wanted) => show(wanted, { remember: true });
   buildControls({ go, current: () => state.face });
   bindNeighbours({ go });
-  bindKept({ go, letGo: keep });
+  bindKept({ go, remove: keep });
   bindShare();
   bindMorph({
     current: () => state.face,
@@ -163,6 +164,7 @@ function bind() {
 /** Everything once more, at the size that now fits. */
 function redraw() {
   redrawKept();
+  redrawMorph();
   show(state.face, { quietly: true });
 }
 
@@ -180,6 +182,7 @@ function watchWidth() {
 }
 
 async function start() {
+  bindWords();
   await loadModels();
   for (const id of ["explorer", "keys", "terms"]) $(id).hidden = false;
   bind();

@@ -1,11 +1,11 @@
 // Taking a face away: save its picture, copy its address, copy the command that fetches it.
 
+import { $, make } from "./dom.js";
 import { pictureUrl } from "./face.js";
 import { modelOf } from "./models.js";
 import { ask } from "./net.js";
 import { complain, notify } from "./say.js";
 
-const $ = (id) => document.getElementById(id);
 const SIZES = [64, 128, 256, 512, 1024];
 
 let current = null;
@@ -70,8 +70,23 @@ function curl() {
 async function copy(text, done) {
   try {
     await navigator.clipboard.writeText(text);
-    notify(done);
   } catch {
-    notify(text); // no clipboard without https: show it instead
+    if (!copyAsBefore(text)) {
+      notify(text, { stays: true }); // to be copied by hand
+      return;
+    }
   }
+  notify(done);
+}
+
+/** The older way, which needs no https. */
+function copyAsBefore(text) {
+  const before = document.activeElement;
+  const area = make("textarea", { value: text, className: "unseen" });
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  before?.focus();
+  return copied;
 }
