@@ -27,6 +27,11 @@ def seed_box(page: Page) -> Locator:
     return page.get_by_role("textbox", name="Seed")
 
 
+def asked(page: Page, attribute: str) -> Locator:
+    """The control that asks for a value of the attribute."""
+    return page.locator("#attributes").get_by_label(attribute)
+
+
 def put(page: Page, seed: str) -> None:
     """Ask for a seed as somebody who types it."""
     seed_box(page).fill(seed)

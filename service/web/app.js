@@ -2,6 +2,7 @@
 // The state is in the address; the parts know each other only through this file.
 
 import { readAddress, writeAddress } from "./address.js";
+import { bindCheck } from "./check.js";
 import { buildControls, showControls } from "./controls.js";
 import { $ } from "./dom.js";
 import { describe, pictureUrl, randomSeed, same } from "./face.js";
@@ -14,11 +15,13 @@ import { prefetch } from "./net.js";
 import { isFine, isSmooth, loadPicture, rendition, roomIn, setSmooth } from "./picture.js";
 import { announce, bindWords, complain, notify } from "./say.js";
 import { bindShare, drawShare } from "./share.js";
-import { bindCheck } from "./check.js";
+import { bindVaried, drawVaried, leaveVaried, resumeVaried } from "./varied.js";
+import { bindWall, drawWall, redrawWall } from "./wall.js";
+import { bindZip, drawZip } from "./zip.js";
 
 const MAX_KEPT = 60; // an address has to fit into a message
 
-const state = { face: null, kept: [], morph: null };
+const state = { face: null, kept: [], morph: null, by: "", wall: "" };
 let upcoming = null; // the face that "New face" will show, fetched ahead
 let pending = new AbortController(); // the request for the face now wanted
 
@@ -26,6 +29,7 @@ let pending = new AbortController(); // the request for the face now wanted
 async function show(wanted, { remember = false, quietly = false } = {}) {
   pending.abort();
   leaveNeighbours();
+  leaveVaried();
   const mine = (pending = new AbortController());
   state.face = wanted;
   writeAddress(state, { remember });
@@ -40,12 +44,14 @@ async function show(wanted, { remember = false, quietly = false } = {}) {
     if (!quietly) announce(describe(state.face, labels));
     fetchAhead(signal);
     drawNeighbours(state.face, image);
+    drawVaried(state.face, labels, image);
   } catch (error) {
     if (mine.signal.aborted) return;
     $("frame").classList.remove("busy");
     state.face = withKnownLabels(wanted); // so that the next one is not refused for the same
     drawParts();
     resumeNeighbours();
+    resumeVaried();
     const again = () => show(wanted, { quietly });
     complain(error.message, isRefusal(error) ? null : again);
   }
@@ -89,6 +95,8 @@ function drawParts() {
   drawShare(state.face);
   drawKept(state.kept, state.face);
   drawEnds(state.face, state.kept);
+  drawZip(state.kept);
+  drawWall(state.wall, state.face);
 }
 
 function showModel() {
@@ -130,6 +138,8 @@ function follow({ onlyFace = false } = {}) {
   if (!onlyFace) {
     state.kept = said.kept;
     state.morph = said.morph;
+    state.by = said.by;
+    state.wall = said.wall;
     restoreMorph(said.morph);
   }
   return show(said.face.seed ? said.face : { ...said.face, seed: randomSeed() });
@@ -148,6 +158,26 @@ function bind() {
       writeAddress(state);
     },
   });
+  bindVaried({
+    go,
+    wish: () => state.by,
+    wished: (by) => {
+      state.by = by;
+      writeAddress(state);
+    },
+  });
+  bindWall({
+    go: (wanted) => {
+      go(wanted);
+      $("frame").scrollIntoView({ block: "nearest" });
+    },
+    hang: (first) => {
+      state.wall = first;
+      writeAddress(state);
+      drawParts();
+    },
+  });
+  bindZip({ kept: () => state.kept });
   bindCheck({ go });
   bindKeys();
   $("another").addEventListener("click", another);
@@ -165,6 +195,7 @@ function bind() {
 function redraw() {
   redrawKept();
   redrawMorph();
+  redrawWall();
   show(state.face, { quietly: true });
 }
 

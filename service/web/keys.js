@@ -11,6 +11,7 @@ const KEYS = new Map([
   ["l", ["copy-link", "copy the link"]],
   ["c", ["copy-curl", "copy the command for curl"]],
   ["o", ["others", "eight more variations"]],
+  ["w", ["hang", "a wall of random faces"]],
   ["b", ["back", "back to the face this one is a variation of"]],
 ]);
 const ALWAYS = [

@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from browsing import DESKTOP, PHONE, face, neighbours_drawn, query, seed_box, shown
+from browsing import DESKTOP, PHONE, asked, face, neighbours_drawn, query, seed_box, shown
 from playwright.sync_api import expect
 from running_server import REPOSITORY
 
@@ -56,19 +56,19 @@ def test_the_controls_offer_what_the_model_declares_and_change_the_request(page,
     page.goto("/?seed=7")
     first = shown(page)
     with page.expect_response(re.compile(r"/v1/faces/7\.png\?gender=female$")) as answer:
-        page.get_by_label("gender").select_option("female")
+        asked(page, "gender").select_option("female")
     assert answer.value.ok
     expect(face(page)).not_to_have_attribute("src", first)
     shown(page)
     assert query(page) == {"seed": ["7"], "gender": ["female"]}
     assert "female" in page.locator("#caption").inner_text()
-    page.get_by_label("gender").select_option("any")
+    asked(page, "gender").select_option("any")
     expect(face(page)).to_have_attribute("src", first)
     assert query(page) == {"seed": ["7"]}
 
     attributes = server.client.get("/v1/models").json()["models"][0]["attributes"]
     for attribute in attributes:
-        options = page.get_by_label(attribute["name"]).locator("option")
+        options = asked(page, attribute["name"]).locator("option")
         values = options.evaluate_all("all => all.map(option => option.value)")
         assert values == ["", *attribute["values"]]
         drawn = options.first.inner_text().removeprefix("any (").removesuffix(")")
@@ -89,7 +89,7 @@ def test_a_choice_of_models_is_offered_where_there_are_several(page, server):
     page.get_by_label("model").select_option("other")
     expect(face(page)).to_have_attribute("src", "/v1/faces/7.png?model=other")
     assert query(page) == {"seed": ["7"], "model": ["other"]}
-    expect(page.get_by_label("age")).to_have_count(0)
+    expect(asked(page, "age")).to_have_count(0)
     page.get_by_label("model").select_option(loaded["name"])
     expect(face(page)).to_have_attribute("src", "/v1/faces/7.png")
     assert query(page) == {"seed": ["7"]}
@@ -99,14 +99,14 @@ def test_an_address_is_a_face(page):
     page.goto("/?seed=jane+doe's&age=60%2B")
     assert shown(page) == "/v1/faces/jane%20doe%27s.png?age=60%2B"
     assert seed_box(page).input_value() == "jane doe's"
-    assert page.get_by_label("age").input_value() == "60+"
+    assert asked(page, "age").input_value() == "60+"
 
 
 def test_an_address_may_say_it_in_the_servers_words(page):
     page.goto("/?seed=7&age=34&gender=FEMALE")
     shown(page)
-    assert page.get_by_label("age").input_value() == "30-39"
-    assert page.get_by_label("gender").input_value() == "female"
+    assert asked(page, "age").input_value() == "30-39"
+    assert asked(page, "gender").input_value() == "female"
     assert query(page) == {"seed": ["7"], "gender": ["female"], "age": ["30-39"]}
 
 
@@ -123,7 +123,7 @@ def test_an_address_that_makes_no_sense_is_told_so_and_left_behind(page, complai
 def test_what_is_being_typed_is_left_alone_and_nothing_is_no_seed(page):
     page.goto("/?seed=7")
     shown(page)
-    page.get_by_label("gender").select_option("female")
+    asked(page, "gender").select_option("female")
     seed_box(page).fill("4")
     expect(face(page)).to_have_attribute("src", "/v1/faces/7.png?gender=female")
     shown(page)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import DESKTOP, PHONE, face, fragment, neighbours_drawn, query, seed_box, shown
+from browsing import DESKTOP, PHONE, asked, face, fragment, neighbours_drawn, query, seed_box, shown
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +43,8 @@ def test_tab_and_enter_reach_everything_in_reading_order(page):
         "copy-curl",
         "seed",
     ]
-    expected += ["grid", "others", "kept", "Remove seed 11", "from", "swap", "to", "frames", "play"]
+    expected += ["grid", "others", "by", "age 60+", "kept", "Remove seed 11", "zip", "hang"]
+    expected += ["from", "swap", "to", "frames", "play"]
     assert [name for name in names if name in expected] == expected
     assert face(page).get_attribute("src") == first
 
@@ -60,7 +61,7 @@ def test_the_form_answers_to_the_keyboard(page):
     page.keyboard.press("Enter")
     expect(face(page)).to_have_attribute("src", "/v1/faces/42.png")
     page.keyboard.press("Tab")
-    expect(page.get_by_label("gender")).to_be_focused()
+    expect(asked(page, "gender")).to_be_focused()
     page.keyboard.press("ArrowDown")
     expect(face(page)).to_have_attribute("src", re.compile(r"42\.png\?gender="))
     shown(page)
@@ -150,7 +151,7 @@ def test_axe_finds_nothing(page, server, viewport):
             json={"verdict": "reproduced", "claims": claims, "detail": "It is seed 7."}
         ),
     )
-    page.goto("/?seed=7~1#kept=11,anna;morph=11,anna,8")
+    page.goto("/?seed=7~1#kept=11,anna;morph=11,anna,8;wall=500")
     shown(page)
     neighbours_drawn(page)
     page.get_by_text("Keyboard").click()
@@ -162,6 +163,8 @@ def test_axe_finds_nothing(page, server, viewport):
     page.get_by_role("button", name="Keep").click()
     page.locator("#strip").scroll_into_view_if_needed()
     expect(page.locator("#strip .face")).to_have_count(3)
+    page.locator("#faces").scroll_into_view_if_needed()
+    expect(page.locator("#faces .face").first).to_be_visible()
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     page.emulate_media(color_scheme="dark")

@@ -5,7 +5,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browsing import face, fragment, put, query, seeds_around, shown
+from browsing import asked, face, fragment, put, query, seeds_around, shown
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, expect
@@ -55,7 +55,7 @@ def test_kept_faces_survive_reload_sharing_and_history(page, browser, server):
     shown(page)
     page.get_by_role("button", name="Keep").click()
     go(page, "7")
-    page.get_by_label("gender").select_option("any")
+    asked(page, "gender").select_option("any")
     expect(face(page)).to_have_attribute("src", "/v1/faces/7.png")
     page.get_by_role("button", name="Keep").click()
     assert fragment(page) == "kept=anna?gender=female,7"
@@ -111,7 +111,7 @@ def test_a_morph_between_two_picked_faces(page):
     page.get_by_role("slider", name="Frames").fill("8")
     page.get_by_role("button", name="Morph from this").click()
     expect(page.locator("#notice")).to_contain_text("The morph starts at seed 7.")
-    page.get_by_label("gender").select_option("male")
+    asked(page, "gender").select_option("male")
     go(page, "11")
     page.get_by_role("button", name="Morph to this").click()
     assert film(page) == {
