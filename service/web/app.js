@@ -1,11 +1,13 @@
 // FRONT DOOR of the page: which face is shown, and what every part does when it changes.
 // The state is in the address; the parts know each other only through this file.
 
+import { showModel } from "./about.js";
 import { readAddress, writeAddress } from "./address.js";
 import { bindCheck } from "./check.js";
 import { buildControls, showControls } from "./controls.js";
 import { $ } from "./dom.js";
 import { describe, pictureUrl, randomSeed, same } from "./face.js";
+import { useKey } from "./key.js";
 import { bindKeys } from "./keys.js";
 import { bindKept, drawKept, redrawKept } from "./kept.js";
 import { loadModels, modelOf, withKnownLabels } from "./models.js";
@@ -39,6 +41,7 @@ async function show(wanted, { remember = false, quietly = false } = {}) {
     const { signal } = mine;
     const { image, labels } = await loadPicture(wanted, roomIn($("frame")), { signal });
     complain();
+    $("key-form").hidden = true;
     place(image);
     settle(labels);
     if (!quietly) announce(describe(state.face, labels));
@@ -52,6 +55,7 @@ async function show(wanted, { remember = false, quietly = false } = {}) {
     drawParts();
     resumeNeighbours();
     resumeVaried();
+    if (error.status === 401) $("key-form").hidden = false;
     const again = () => show(wanted, { quietly });
     complain(error.message, isRefusal(error) ? null : again);
   }
@@ -85,7 +89,7 @@ function settle(labels) {
   $("smoothing").hidden = isFine(state.face);
   showControls(state.face, labels);
   drawParts();
-  showModel();
+  showModel(modelOf(state.face));
 }
 
 function drawParts() {
@@ -97,12 +101,6 @@ function drawParts() {
   drawEnds(state.face, state.kept);
   drawZip(state.kept);
   drawWall(state.wall, state.face);
-}
-
-function showModel() {
-  const { name, resolution, licence } = modelOf(state.face);
-  $("model").textContent = `Model ${name}, ${resolution}×${resolution} pixels`;
-  $("licence").textContent = licence || "Its licence is not stated.";
 }
 
 /** Have the next face at hand before it is asked for. */
@@ -186,6 +184,12 @@ function bind() {
   $("smooth").addEventListener("change", () => {
     setSmooth($("smooth").checked);
     redraw();
+  });
+  $("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    useKey($("key").value.trim());
+    $("key").value = "";
+    show(state.face);
   });
   addEventListener("popstate", (event) => follow({ onlyFace: event.state?.ours }));
   watchWidth();

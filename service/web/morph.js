@@ -6,6 +6,7 @@ import { ask } from "./net.js";
 import { fit, imageOf, loadPicture, rendition, roomIn } from "./picture.js";
 import { announce, complain, notify } from "./say.js";
 import { fileStem, saveWhenThere } from "./share.js";
+import { sourceOf } from "./source.js";
 
 const SHOWN = ""; // value of the option "the face above"
 const ANYBODY = "?"; // value of the option "a random face"; no token is empty before its "?"
@@ -110,8 +111,8 @@ async function play() {
   $("screen").classList.add("busy");
   try {
     await place(from, mine.signal);
-    await (await ask(url, { signal: mine.signal })).blob();
-    const film = imageOf(url, shown, `From seed ${from.seed} to seed ${to.seed} and back. ` +
+    const source = await sourceOf(url, await ask(url, { signal: mine.signal }));
+    const film = imageOf(source, shown, `From seed ${from.seed} to seed ${to.seed} and back. ` +
       "Machine-made; none of these people exists.");
     await film.decode();
     mine.signal.throwIfAborted();

@@ -1,6 +1,7 @@
 // Requests that wait when the server says so, and until it can be reached again.
 // Knows nothing about what is asked for, but which weights made it and which are in use.
 
+import { keyHeaders } from "./key.js";
 import { wait } from "./say.js";
 import { pause, until } from "./until.js";
 
@@ -25,7 +26,7 @@ export async function ask(url, { attempts = Infinity, ...options } = {}) {
     await pause((resumeAt - Date.now()) / 1000, signal);
     let response;
     try {
-      response = await fetch(url, options);
+      response = await send(url, options);
     } catch (error) {
       signal?.throwIfAborted();
       if (failures + 1 >= attempts) throw givenUp("The server did not answer, or took too long.");
@@ -51,6 +52,9 @@ export async function ask(url, { attempts = Infinity, ...options } = {}) {
   }
 }
 
+const send = (url, options) =>
+  fetch(url, { ...options, headers: { ...options.headers, ...keyHeaders() } });
+
 /** What is thrown when it is given up: nothing is waited for any more. */
 function givenUp(sentence, status) {
   wait();
@@ -67,7 +71,7 @@ function isOutOfDate(identity) {
 export async function prefetch(url, signal) {
   if (Date.now() < resumeAt || !navigator.onLine) return false;
   try {
-    const response = await fetch(url, { signal, priority: "low" });
+    const response = await send(url, { signal, priority: "low" });
     await response.blob();
     return response.ok;
   } catch {

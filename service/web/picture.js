@@ -7,6 +7,7 @@ import { make, stored } from "./dom.js";
 import { describe, pictureUrl } from "./face.js";
 import { modelOf } from "./models.js";
 import { ask } from "./net.js";
+import { sourceOf } from "./source.js";
 
 const FINE_RESOLUTION = 128; // from here on single pixels are too small to care about
 const SIZES = [128, 256, 384, 512]; // more would be bytes that nobody sees
@@ -62,9 +63,9 @@ export async function loadPicture(face, room, { small, signal } = {}) {
   const shown = rendition(face, room, { small });
   const url = pictureUrl(face, shown);
   const response = await ask(url, { signal });
-  await response.blob(); // whole, hence in the browser's cache under this very address
+  const source = await sourceOf(url, response);
   const labels = Object.fromEntries(new URLSearchParams(response.headers.get("X-Labels") ?? ""));
-  const image = imageOf(url, shown, describe(face, labels));
+  const image = imageOf(source, shown, describe(face, labels));
   await image.decode();
   signal?.throwIfAborted();
   return { image, labels };

@@ -1,12 +1,12 @@
 // All kept faces at once, as the server packs them.
 
-import { $, make } from "./dom.js";
+import { $ } from "./dom.js";
 import { modelOf } from "./models.js";
 import { ask } from "./net.js";
 import { complain, notify } from "./say.js";
+import { saveAs } from "./share.js";
 
 const ATTEMPTS = 3;
-const LONG_ENOUGH = 60_000; // milliseconds until a file that was handed over is forgotten
 
 /** `kept()`: the faces, in the format and size that is chosen for saving one. */
 export function bindZip({ kept }) {
@@ -49,11 +49,5 @@ async function download(model, faces) {
     ...{ method: "POST", body: JSON.stringify(body), attempts: ATTEMPTS },
     headers: { "Content-Type": "application/json" },
   });
-  save(await answer.blob(), `faces-${model}.zip`);
-}
-
-function save(blob, name) {
-  const href = URL.createObjectURL(blob);
-  make("a", { href, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(href), LONG_ENOUGH);
+  saveAs(`faces-${model}.zip`, await answer.blob());
 }

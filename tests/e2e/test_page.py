@@ -214,6 +214,24 @@ def test_what_cannot_be_copied_is_shown_until_it_is_closed(page):
     expect(page.get_by_role("button", name="Close")).to_be_hidden()
 
 
+def test_what_is_known_about_the_model_can_be_read(page, server):
+    model = server.client.get("/v1/models").json()["models"][0]
+    page.goto("/?seed=7")
+    shown(page)
+    page.get_by_text(f"About this model: {model['name']}").click()
+    facts = page.locator("#facts")
+    size = f"{model['resolution']}×{model['resolution']} pixels"
+    expect(facts).to_contain_text(size)
+    for fact in (model["engine"], model["digest"][:12], model["licence"], "60+"):
+        expect(facts).to_contain_text(fact)
+    measure = model["metrics"]["measures"][0]
+    row = facts.locator("div").filter(has_text=re.compile(f"^{measure['name']}", re.IGNORECASE))
+    expect(row.locator("dd")).to_have_text(re.compile(r"^[\d.]+; photographs [\d.]+$"))
+    expect(page.get_by_text("Its pictures show nobody")).to_be_visible()
+    links = page.locator("a[href]").evaluate_all("all => all.map(link => link.origin)")
+    assert set(links) == {server.url}
+
+
 def test_every_module_is_fetched_ahead_and_links_to_the_page_have_a_picture(page, server):
     page.goto("/?seed=7")
     shown(page)

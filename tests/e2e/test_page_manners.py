@@ -155,7 +155,7 @@ def test_axe_finds_nothing(page, server, viewport):
     shown(page)
     neighbours_drawn(page)
     page.get_by_text("Keyboard").click()
-    page.get_by_text("Model faces-64").click()
+    page.get_by_text("About this model: faces-64").click()
     page.get_by_label("Drop a picture here").set_input_files(
         {"name": "face.png", "mimeType": "image/png", "buffer": b"x"}
     )
