@@ -1,5 +1,6 @@
 """Driving the explorer page as visitors do."""
 
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
@@ -59,6 +60,15 @@ def neighbours_drawn(page: Page) -> None:
     page.locator("#grid").scroll_into_view_if_needed()
     expect(page.locator("#grid button .face")).to_have_count(9)
     expect(page.locator("#grid button.old")).to_have_count(0)
+
+
+def wait_until(page: Page, true: Callable[[], bool]) -> None:
+    """Like the browser's own waiting, which this page's policy does not let in."""
+    for _ in range(600):
+        if true():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it never came true")
 
 
 def of_fine_pictures(page: Page, server) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import face, neighbours_drawn, put, seeds_around, shown
+from browsing import face, neighbours_drawn, put, seeds_around, shown, wait_until
 from playwright.sync_api import Page, expect
 from running_server import FACES_64
 
@@ -156,8 +156,7 @@ def test_around_a_face_that_stays_the_variations_stay(page, complaints):
     held = []
     page.route("**/v1/faces/7~*.png", lambda route: held.append(route))
     page.get_by_role("button", name="Eight more", exact=True).click()
-    while len(held) < 8:
-        page.wait_for_timeout(50)
+    wait_until(page, lambda: len(held) == 8)
     page.unroute("**/v1/faces/7~*.png")
     with answering(page, "**/v1/faces/8.png", 422, "Not so."):
         put(page, "8")
