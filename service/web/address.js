@@ -1,11 +1,12 @@
-// The page's address: the face in its query, what is kept and the morph in its fragment.
+// The page's address: the face in its query; in its fragment what is kept, the morph, the attribute
+// by which a person is varied, and the first seed of the wall.
 // So a copied address is the whole page, and the server never learns what is kept.
-//   ?seed=anna&gender=female#kept=7,anna?gender=female;morph=7,7~3,24
+//   ?seed=anna&gender=female#kept=7,anna?gender=female;morph=7,7~3,24;by=age;wall=4711
 
 import { face, fromToken, queryOf, token } from "./face.js";
 import { allModels, modelOf } from "./models.js";
 
-/** What the address says: {face, kept, morph}. The face is null where it names no seed. */
+/** What the address says: {face, kept, morph, by, wall}. The face is null where it names no seed. */
 export function readAddress() {
   const query = new URLSearchParams(location.search);
   const model = allModels().some(({ name }) => name === query.get("model")) ? query.get("model") : "";
@@ -24,14 +25,26 @@ export function readAddress() {
     face: face(query.get("seed") || "", labels, model),
     kept,
     morph: ends.every(Boolean) ? { from: ends[0], to: ends[1], frames: Number(frames) || 24 } : null,
+    by: decoded(parts.get("by") ?? ""),
+    wall: /^[0-9]{1,15}$/.test(parts.get("wall")) ? parts.get("wall") : "",
   };
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return ""; // not percent-encoding
+  }
+}
+
 /** Bring the address up to date; `remember` makes another face a step of the history. */
-export function writeAddress({ face, kept, morph }, { remember = false } = {}) {
+export function writeAddress({ face, kept, morph, by, wall }, { remember = false } = {}) {
   const parts = [];
   if (kept.length) parts.push(`kept=${kept.map(token).join(",")}`);
   if (morph) parts.push(`morph=${token(morph.from)},${token(morph.to)},${morph.frames}`);
+  if (by) parts.push(`by=${encodeURIComponent(by)}`);
+  if (wall) parts.push(`wall=${wall}`);
   const search = `?${queryOf(face)}`;
   const address = search + (parts.length ? `#${parts.join(";")}` : "");
   const step = remember && search !== location.search;

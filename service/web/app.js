@@ -1,57 +1,68 @@
 // FRONT DOOR of the page: which face is shown, and what every part does when it changes.
 // The state is in the address; the parts know each other only through this file.
 
+import { showModel } from "./about.js";
 import { readAddress, writeAddress } from "./address.js";
+import { bindCheck } from "./check.js";
 import { buildControls, showControls } from "./controls.js";
+import { $ } from "./dom.js";
 import { describe, pictureUrl, randomSeed, same } from "./face.js";
+import { useKey } from "./key.js";
 import { bindKeys } from "./keys.js";
 import { bindKept, drawKept, redrawKept } from "./kept.js";
-import { loadModels, modelOf } from "./models.js";
-import { bindMorph, drawEnds, restoreMorph } from "./morph.js";
-import { bindNeighbours, drawNeighbours } from "./neighbours.js";
+import { loadModels, modelOf, withKnownLabels } from "./models.js";
+import { bindMorph, drawEnds, redrawMorph, restoreMorph } from "./morph.js";
+import { bindNeighbours, drawNeighbours, leaveNeighbours, resumeNeighbours } from "./neighbours.js";
 import { prefetch } from "./net.js";
 import { isFine, isSmooth, loadPicture, rendition, roomIn, setSmooth } from "./picture.js";
-import { announce, complain, notify } from "./say.js";
+import { announce, bindWords, complain, notify } from "./say.js";
 import { bindShare, drawShare } from "./share.js";
-import { bindCheck } from "./check.js";
+import { bindVaried, drawVaried, leaveVaried, resumeVaried } from "./varied.js";
+import { bindWall, drawWall, redrawWall } from "./wall.js";
+import { bindZip, drawZip } from "./zip.js";
 
-const $ = (id) => document.getElementById(id);
 const MAX_KEPT = 60; // an address has to fit into a message
 
-const state = { face: null, kept: [], morph: null };
-let upcoming = null; // the face that "another" will show, fetched ahead
+const state = { face: null, kept: [], morph: null, by: "", wall: "" };
+let upcoming = null; // the face that "New face" will show, fetched ahead
 let pending = new AbortController(); // the request for the face now wanted
 
 /** Show `wanted`; the one before stays until its picture has been decoded. */
 async function show(wanted, { remember = false, quietly = false } = {}) {
   pending.abort();
+  leaveNeighbours();
+  leaveVaried();
   const mine = (pending = new AbortController());
   state.face = wanted;
   writeAddress(state, { remember });
   showControls(wanted);
   $("frame").classList.add("busy");
   try {
-    const { image, labels } = await loadPicture(wanted, roomIn($("frame")), mine.signal);
+    const { signal } = mine;
+    const { image, labels } = await loadPicture(wanted, roomIn($("frame")), { signal });
     complain();
+    $("key-form").hidden = true;
     place(image);
     settle(labels);
     if (!quietly) announce(describe(state.face, labels));
-    fetchAhead(mine.signal);
-    await drawNeighbours(state.face, labels, mine.signal);
+    fetchAhead(signal);
+    drawNeighbours(state.face, image);
+    drawVaried(state.face, labels, image);
   } catch (error) {
     if (mine.signal.aborted) return;
     $("frame").classList.remove("busy");
     state.face = withKnownLabels(wanted); // so that the next one is not refused for the same
     drawParts();
-    complain(error.message);
+    resumeNeighbours();
+    resumeVaried();
+    if (error.status === 401) $("key-form").hidden = false;
+    const again = () => show(wanted, { quietly });
+    complain(error.message, isRefusal(error) ? null : again);
   }
 }
 
-function withKnownLabels(wanted) {
-  const { attributes } = modelOf(wanted);
-  const known = ([name, value]) => attributes.find((each) => each.name === name)?.values.includes(value);
-  return { ...wanted, labels: Object.fromEntries(Object.entries(wanted.labels).filter(known)) };
-}
+/** The same question would have the same answer. */
+const isRefusal = ({ status }) => status >= 400 && status < 500;
 
 /** Put the new picture over the old one, which fades out underneath. */
 function place(image) {
@@ -78,29 +89,25 @@ function settle(labels) {
   $("smoothing").hidden = isFine(state.face);
   showControls(state.face, labels);
   drawParts();
-  showModel();
+  showModel(modelOf(state.face));
 }
 
 function drawParts() {
   const isKept = state.kept.some((each) => same(each, state.face));
-  $("keep").textContent = isKept ? "Let go" : "Keep";
+  $("keep").textContent = isKept ? "Remove" : "Keep";
   $("keep").classList.toggle("on", isKept);
   drawShare(state.face);
   drawKept(state.kept, state.face);
   drawEnds(state.face, state.kept);
-}
-
-function showModel() {
-  const { name, resolution, licence } = modelOf(state.face);
-  $("model").textContent = `Model ${name}, ${resolution}×${resolution} pixels`;
-  $("licence").textContent = licence || "Its licence is not stated.";
+  drawZip(state.kept);
+  drawWall(state.wall, state.face);
 }
 
 /** Have the next face at hand before it is asked for. */
 async function fetchAhead(signal) {
   const next = { ...state.face, seed: randomSeed() };
-  const { size } = rendition(next, roomIn($("frame")));
-  if (await prefetch(pictureUrl(next, { size }), signal)) upcoming = next;
+  const url = pictureUrl(next, rendition(next, roomIn($("frame"))));
+  if (await prefetch(url, signal)) upcoming = next;
 }
 
 function another() {
@@ -112,15 +119,15 @@ function another() {
 
 function keep(which = state.face) {
   const rest = state.kept.filter((each) => !same(each, which));
-  const letGo = rest.length < state.kept.length;
-  if (!letGo && rest.length >= MAX_KEPT) {
-    notify(`${MAX_KEPT} faces are kept: let one go first.`);
+  const removed = rest.length < state.kept.length;
+  if (!removed && rest.length >= MAX_KEPT) {
+    notify(`${MAX_KEPT} faces are kept: remove one first.`);
     return;
   }
-  state.kept = letGo ? rest : [...rest, which];
+  state.kept = removed ? rest : [...rest, which];
   writeAddress(state);
   drawParts();
-  notify(`Seed ${which.seed} ${letGo ? "let go" : "kept"}; ${state.kept.length} kept.`);
+  notify(`Seed ${which.seed} ${removed ? "removed" : "kept"}; ${state.kept.length} kept.`);
 }
 
 /** Take the state from the address: all of it, or only the face where it is a step of ours. */
@@ -129,6 +136,8 @@ function follow({ onlyFace = false } = {}) {
   if (!onlyFace) {
     state.kept = said.kept;
     state.morph = said.morph;
+    state.by = said.by;
+    state.wall = said.wall;
     restoreMorph(said.morph);
   }
   return show(said.face.seed ? said.face : { ...said.face, seed: randomSeed() });
@@ -138,7 +147,7 @@ function bind() {
   const go = (wanted) => show(wanted, { remember: true });
   buildControls({ go, current: () => state.face });
   bindNeighbours({ go });
-  bindKept({ go, letGo: keep });
+  bindKept({ go, remove: keep });
   bindShare();
   bindMorph({
     current: () => state.face,
@@ -147,6 +156,26 @@ function bind() {
       writeAddress(state);
     },
   });
+  bindVaried({
+    go,
+    wish: () => state.by,
+    wished: (by) => {
+      state.by = by;
+      writeAddress(state);
+    },
+  });
+  bindWall({
+    go: (wanted) => {
+      go(wanted);
+      $("frame").scrollIntoView({ block: "nearest" });
+    },
+    hang: (first) => {
+      state.wall = first;
+      writeAddress(state);
+      drawParts();
+    },
+  });
+  bindZip({ kept: () => state.kept });
   bindCheck({ go });
   bindKeys();
   $("another").addEventListener("click", another);
@@ -156,6 +185,12 @@ function bind() {
     setSmooth($("smooth").checked);
     redraw();
   });
+  $("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    useKey($("key").value.trim());
+    $("key").value = "";
+    show(state.face);
+  });
   addEventListener("popstate", (event) => follow({ onlyFace: event.state?.ours }));
   watchWidth();
 }
@@ -163,6 +198,8 @@ function bind() {
 /** Everything once more, at the size that now fits. */
 function redraw() {
   redrawKept();
+  redrawMorph();
+  redrawWall();
   show(state.face, { quietly: true });
 }
 
@@ -180,6 +217,7 @@ function watchWidth() {
 }
 
 async function start() {
+  bindWords();
   await loadModels();
   for (const id of ["explorer", "keys", "terms"]) $(id).hidden = false;
   bind();

@@ -1,12 +1,14 @@
 // Was this picture made here? Posts a file to the server and says what it answers, in plain words.
 
+import { $, button, make } from "./dom.js";
 import { describe, face } from "./face.js";
 import { allModels, defaultModel, identityOf } from "./models.js";
 import { ask } from "./net.js";
 import { loadPicture } from "./picture.js";
 
-const $ = (id) => document.getElementById(id);
 const PREVIEW = 96; // CSS pixels
+const MOST_BYTES = 8 * 2 ** 20; // what a server takes unless it was told otherwise
+const ATTEMPTS = 2; // an upload that took too long once will again
 // What sheets, morphs and faces of latent vectors have for a seed; a text may look the same.
 const NO_SEED = /,|\.\.|^latent-[0-9a-f]{16}$/;
 // What each verdict means; the server's own sentence stands in between.
@@ -33,24 +35,41 @@ export function bindCheck({ go }) {
     $("file").value = ""; // so that the same file may be given again
   });
   // A picture may be dropped anywhere: letting it replace the page would lose what is there.
+  // All else that is dragged is left alone: a text may go into the seed.
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     addEventListener(kind, (event) => {
+      const isFile = event.dataTransfer.types.includes("Files");
+      if (!isFile && !$("drop").contains(event.target)) return;
       event.preventDefault();
       $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
+      if (kind === "drop") take(event.dataTransfer.files);
     });
   }
-  addEventListener("drop", ({ dataTransfer }) => {
-    if (dataTransfer.files[0]) check(dataTransfer.files[0]);
+  addEventListener("paste", ({ clipboardData }) => {
+    if (clipboardData.files.length) take(clipboardData.files);
   });
+}
+
+function take([file]) {
+  if (file) check(file);
+  else refuse("That was no file: save the picture first, then drop it here or choose it.");
 }
 
 async function check(file) {
   pending.abort();
   const mine = (pending = new AbortController());
+  if (file.size > MOST_BYTES) {
+    const size = (file.size / 2 ** 20).toFixed(1);
+    refuse(`It has ${size} MiB, and ${MOST_BYTES / 2 ** 20} are the most that are read.`, file.name);
+    return;
+  }
   say("busy", "Checking …", file.name);
   try {
     const headers = { "Content-Type": file.type || "application/octet-stream" };
-    const answer = await ask("/v1/verify", { method: "POST", headers, body: file, signal: mine.signal });
+    const answer = await ask("/v1/verify", {
+      ...{ method: "POST", headers, body: file },
+      ...{ signal: mine.signal, attempts: ATTEMPTS },
+    });
     const { verdict, claims, detail } = await answer.json();
     mine.signal.throwIfAborted();
     const [sentence, meaning] = MEANING[verdict];
@@ -58,19 +77,21 @@ async function check(file) {
     const claimed = claims && faceOf(claims, verdict);
     if (claimed) await compare(claimed, mine.signal);
   } catch (error) {
-    if (!mine.signal.aborted) say("refused", "It could not be checked.", error.message, file.name);
+    if (!mine.signal.aborted) refuse(error.message, file.name);
   }
 }
 
+const refuse = (why, name) => say("refused", "It could not be checked.", why, name);
+
+/** The words alone are read out: what is offered beside them is found where it stands. */
 function say(verdict, sentence, explanation, name = "") {
-  const strong = document.createElement("strong");
-  strong.textContent = sentence;
-  const small = document.createElement("small");
-  small.textContent = name;
   $("verdict").dataset.verdict = verdict;
-  const paragraph = document.createElement("p");
-  paragraph.append(strong, ` ${explanation} `, small);
-  $("verdict").replaceChildren(paragraph);
+  $("beside").replaceChildren();
+  $("finding").replaceChildren(
+    make("strong", {}, sentence),
+    ` ${explanation} `,
+    make("small", {}, name),
+  );
   $("verdict").scrollIntoView({ block: "nearest" });
 }
 
@@ -83,17 +104,15 @@ function faceOf({ seed, model, labels }, verdict) {
 
 /** Beside the words, what this server makes of what the picture claims. */
 async function compare(claimed, signal) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = `Show seed ${claimed.seed}`;
-  button.addEventListener("click", () => {
+  const showIt = button({}, `Show seed ${claimed.seed}`);
+  showIt.addEventListener("click", () => {
     show(claimed);
     scrollTo({ top: 0 });
   });
-  $("verdict").append(button);
-  const { image } = await loadPicture(claimed, PREVIEW, signal).catch(() => ({}));
+  $("beside").replaceChildren(showIt);
+  const { image } = await loadPicture(claimed, PREVIEW, { signal }).catch(() => ({}));
   if (!image) return;
   image.alt = describe(claimed);
-  $("verdict").prepend(image);
+  $("beside").prepend(image);
   $("verdict").scrollIntoView({ block: "nearest" });
 }

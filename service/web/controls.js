@@ -1,9 +1,8 @@
 // The form that says which face: seed, attributes, and the model where there are several.
 // Knows nothing about pictures.
 
-import { allModels, defaultModel, modelOf } from "./models.js";
-
-const $ = (id) => document.getElementById(id);
+import { $, make } from "./dom.js";
+import { allModels, defaultModel, modelOf, withKnownLabels } from "./models.js";
 
 let selects = new Map(); // attribute name → its <select>
 let built = null; // the model whose attributes these are
@@ -58,24 +57,13 @@ function modelSelect(model) {
   select.value = model.name;
   select.addEventListener("change", () => {
     const chosen = select.value === defaultModel().name ? "" : select.value;
-    const known = modelOf({ model: chosen }).attributes;
-    const labels = Object.entries(current().labels).filter(([name, value]) =>
-      known.some((attribute) => attribute.name === name && attribute.values.includes(value)),
-    );
-    go({ seed: current().seed, labels: Object.fromEntries(labels), model: chosen });
+    go(withKnownLabels({ ...current(), model: chosen }));
   });
   return select;
 }
 
 function selectOf(name, options) {
-  const select = document.createElement("select");
-  select.name = name;
-  select.append(...options.map(([text, value]) => new Option(text, value)));
-  return select;
+  return make("select", { name }, ...options.map(([text, value]) => new Option(text, value)));
 }
 
-function labelled(text, control) {
-  const label = document.createElement("label");
-  label.append(text, control);
-  return label;
-}
+const labelled = (text, control) => make("label", {}, text, control);

@@ -72,8 +72,12 @@ export function parent(origin) {
   return match && { ...origin, seed: match[1] };
 }
 
-/** In words, for people who do not see it. `drawn`: every label, as the server drew them. */
-export function describe({ seed, labels }, drawn = labels) {
+/** Its name for people: `Seed 7: male, 20-29`. `drawn`: every label, as the server drew them. */
+export function title({ seed, labels }, drawn = labels) {
   const words = Object.values(drawn).join(", ");
-  return `Seed ${seed}${words ? `: ${words}` : ""}. Machine-made; this person does not exist.`;
+  return `Seed ${seed}${words ? `: ${words}` : ""}`;
 }
+
+/** The same for who does not see the picture, with what has to be known about it. */
+export const describe = (face, drawn) =>
+  `${title(face, drawn)}. Machine-made; this person does not exist.`;

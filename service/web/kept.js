@@ -1,16 +1,16 @@
 // The strip of kept faces.
 
-import { describe, same, token } from "./face.js";
-import { loadPicture, roomIn } from "./picture.js";
-
-const $ = (id) => document.getElementById(id);
+import { fillCell } from "./cells.js";
+import { $, button, make } from "./dom.js";
+import { same, title, token } from "./face.js";
 
 let items = new Map(); // token → its <li>
+let asked = new WeakSet(); // cells whose picture is there or on its way
 let bound;
 
-/** `go(face)` shows one, `letGo(face)` keeps it no longer. */
-export function bindKept({ go, letGo }) {
-  bound = { go, letGo };
+/** `go(face)` shows one, `remove(face)` keeps it no longer. */
+export function bindKept({ go, remove }) {
+  bound = { go, remove };
 }
 
 /** Bring the strip up to date; pictures that are there stay. */
@@ -28,15 +28,15 @@ export function drawKept(kept, current) {
   for (const face of kept) {
     const item = items.get(token(face));
     if (!item.isConnected) $("strip").append(item);
-    const show = item.firstChild;
-    show.setAttribute("aria-current", same(face, current));
-    if (!show.firstChild) picture(face, show);
+    const cell = item.firstChild;
+    cell.setAttribute("aria-current", same(face, current));
+    if (!asked.has(cell)) picture(face, cell);
   }
 }
 
-/** Fetch the pictures anew, at the size that now fits. */
+/** Show the pictures anew, at the size that now fits. */
 export function redrawKept() {
-  for (const item of items.values()) item.firstChild.replaceChildren();
+  asked = new WeakSet();
 }
 
 /** Whoever removes a face by keyboard goes on at the next one. */
@@ -47,30 +47,25 @@ function stayNear(index) {
 }
 
 function itemOf(face) {
-  const item = document.createElement("li");
-  const show = document.createElement("button");
-  show.type = "button";
-  show.setAttribute("aria-label", describe(face));
-  show.addEventListener("click", () => bound.go(face));
-  const name = document.createElement("span");
-  name.textContent = face.seed;
-  const remove = document.createElement("button");
-  remove.type = "button";
-  remove.className = "remove";
-  remove.textContent = "×";
-  remove.setAttribute("aria-label", `Let seed ${face.seed} go`);
-  remove.addEventListener("click", () => bound.letGo(face));
-  item.append(show, name, remove);
-  return item;
+  return make(
+    "li",
+    {},
+    button({ ariaLabel: title(face), onclick: () => bound.go(face) }),
+    make("span", {}, face.seed),
+    button(
+      { className: "remove", ariaLabel: `Remove seed ${face.seed}`, onclick: () => bound.remove(face) },
+      "×",
+    ),
+  );
 }
 
-async function picture(face, button) {
+async function picture(face, cell) {
+  asked.add(cell);
   try {
-    const { image, labels } = await loadPicture(face, roomIn(button));
-    image.alt = "";
-    button.setAttribute("aria-label", describe(face, labels));
-    button.replaceChildren(image);
+    cell.ariaLabel = title(face, await fillCell(cell, face));
+    cell.title = "";
   } catch (error) {
-    button.title = error.message; // an address may name what this server does not know
+    asked.delete(cell);
+    cell.title = error.message; // an address may name what this server does not know
   }
 }

@@ -1,23 +1,23 @@
 // Single-key shortcuts: each one presses a button that is on the page anyway.
 
-import { stored } from "./picture.js";
+import { $, make, stored } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
 const KEYS = new Map([
-  ["n", ["another", "another face"]],
-  ["k", ["keep", "keep this face, or let it go"]],
+  ["n", ["another", "a new face"]],
+  ["k", ["keep", "keep this face, or remove it"]],
   ["m", ["pick", "morph from this face; then, on another one, to it"]],
   ["p", ["play", "play or stop the morph"]],
   ["s", ["save", "save the picture"]],
   ["l", ["copy-link", "copy the link"]],
   ["c", ["copy-curl", "copy the command for curl"]],
-  ["o", ["others", "eight other neighbours"]],
-  ["b", ["back", "back to the face this one is a neighbour of"]],
+  ["o", ["others", "eight more variations"]],
+  ["w", ["hang", "a wall of random faces"]],
+  ["b", ["back", "back to the face this one is a variation of"]],
 ]);
 const ALWAYS = [
-  ["arrows", "move among the neighbours; Enter walks there"],
+  ["arrows", "move among the variations; Enter picks one"],
   ["/", "to the seed"],
-  ["g", "to the neighbours"],
+  ["g", "to the variations"],
   ["?", "this list"],
 ];
 
@@ -54,14 +54,5 @@ function press(event) {
   event.preventDefault();
 }
 
-function row(key, does) {
-  const made = document.createElement("div");
-  const term = document.createElement("dt");
-  const kbd = document.createElement("kbd");
-  kbd.textContent = key;
-  term.append(kbd);
-  const meaning = document.createElement("dd");
-  meaning.textContent = does;
-  made.append(term, meaning);
-  return made;
-}
+const row = (key, does) =>
+  make("div", {}, make("dt", {}, make("kbd", {}, key)), make("dd", {}, does));

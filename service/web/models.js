@@ -18,3 +18,10 @@ export const defaultModel = () => models.find((model) => model.default) ?? model
 
 /** The model that makes this face; the default one where the address names none that is loaded. */
 export const modelOf = (face) => models.find(({ name }) => name === face?.model) ?? defaultModel();
+
+/** The face without what its model, or the one given, does not know. */
+export function withKnownLabels(face, model = modelOf(face)) {
+  const known = ([name, value]) =>
+    model.attributes.some((each) => each.name === name && each.values.includes(value));
+  return { ...face, labels: Object.fromEntries(Object.entries(face.labels).filter(known)) };
+}

@@ -1,14 +1,15 @@
 // From one face to another: two ends, an animation between them, played and saved.
 
+import { $, inView } from "./dom.js";
 import { fromToken, morphUrl, randomSeed, same, token } from "./face.js";
 import { ask } from "./net.js";
-import { imageOf, loadPicture, rendition, roomIn } from "./picture.js";
+import { fit, imageOf, loadPicture, rendition, roomIn } from "./picture.js";
 import { announce, complain, notify } from "./say.js";
 import { fileStem, saveWhenThere } from "./share.js";
+import { sourceOf } from "./source.js";
 
-const $ = (id) => document.getElementById(id);
 const SHOWN = ""; // value of the option "the face above"
-const ANYBODY = "?"; // value of the option "somebody else"; no token is empty before its "?"
+const ANYBODY = "?"; // value of the option "a random face"; no token is empty before its "?"
 
 const ends = { from: null, to: null }; // null: not picked, the first option
 let origin = null; // where a morph that is being picked starts
@@ -37,7 +38,7 @@ export function bindMorph({ current, changed }) {
 export function drawEnds(shown, kept) {
   for (const [end, first] of [
     ["from", ["the face above", SHOWN]],
-    ["to", ["somebody else", ANYBODY]],
+    ["to", ["a random face", ANYBODY]],
   ]) {
     const known = [ends[end], end === "to" ? shown : null, ...kept].filter(Boolean);
     const options = new Map(known.map((face) => [token(face), optionText(face)]));
@@ -54,7 +55,8 @@ export function drawEnds(shown, kept) {
 export function restoreMorph(morph) {
   ends.from = morph?.from ?? null;
   ends.to = morph?.to ?? null;
-  if (morph) $("count").value = $("frames").value = morph.frames;
+  if (morph) $("frames").value = morph.frames;
+  $("count").value = $("frames").value; // within its bounds, whatever the address said
   stop();
 }
 
@@ -95,9 +97,6 @@ function settled() {
   return ends;
 }
 
-/** The server makes up to 2^25 pixels of frames for one answer. */
-const mostPixels = (frames) => Math.floor(Math.sqrt(2 ** 25 / frames));
-
 async function play() {
   pending.abort();
   const mine = (pending = new AbortController());
@@ -105,15 +104,15 @@ async function play() {
   const frames = Number($("frames").value);
   bound.changed({ from, to, frames });
   for (const end of ["from", "to"]) include(end);
-  const { side, size } = rendition(from, roomIn($("screen")), mostPixels(frames));
-  const url = morphUrl(from, to, { frames, size });
+  const shown = rendition(from, roomIn($("screen")));
+  const url = morphUrl(from, to, { frames, size: shown.size });
   playing = true;
   $("play").textContent = "Stop";
   $("screen").classList.add("busy");
   try {
     await place(from, mine.signal);
-    await (await ask(url, { signal: mine.signal })).blob();
-    const film = imageOf(url, side, `From seed ${from.seed} to seed ${to.seed} and back. ` +
+    const source = await sourceOf(url, await ask(url, { signal: mine.signal }));
+    const film = imageOf(source, shown, `From seed ${from.seed} to seed ${to.seed} and back. ` +
       "Machine-made; none of these people exists.");
     await film.decode();
     mine.signal.throwIfAborted();
@@ -126,7 +125,7 @@ async function play() {
     announce(`Playing from seed ${from.seed} to seed ${to.seed}.`);
   } catch (error) {
     if (mine.signal.aborted) return;
-    complain(error.message);
+    complain(error.message, play);
     stop();
   }
   $("screen").classList.remove("busy");
@@ -151,14 +150,22 @@ function stop() {
   if (first) still(first);
 }
 
-/** The first picture of what would be played. */
+/** The first picture of what would be played, once somebody comes to see it. */
 function still(face) {
   pending.abort();
-  pending = new AbortController();
-  place(face, pending.signal).catch(() => {}); // the large face says why
+  const { signal } = (pending = new AbortController());
+  inView($("screen"), signal)
+    .then(() => place(face, signal))
+    .catch(() => {}); // the large face says why
 }
 
 async function place(face, signal) {
-  const { image } = await loadPicture(face, roomIn($("screen")), signal);
+  const { image } = await loadPicture(face, roomIn($("screen")), { signal });
   $("screen").replaceChildren(image);
+}
+
+/** Show what plays at the size that now fits: another film would be as many pictures again. */
+export function redrawMorph() {
+  const film = $("screen").querySelector("#film");
+  if (film) fit(film, rendition(ends.from, roomIn($("screen"))));
 }

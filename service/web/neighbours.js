@@ -1,82 +1,91 @@
 // The face in the middle and eight variations of it around: pick one and walk on.
 // A grid of buttons of which one is in the tab order; the arrow keys move among them.
 
-import { describe, parent, variation } from "./face.js";
-import { loadPicture, roomIn } from "./picture.js";
-import { pause } from "./net.js";
+import { emptyCell, fillCell, repeatInto } from "./cells.js";
+import { $, button, make } from "./dom.js";
+import { parent, variation } from "./face.js";
 import { announce, complain } from "./say.js";
+import { pause } from "./until.js";
 
-const $ = (id) => document.getElementById(id);
 const SIDE = 3;
 const MIDDLE = 4;
 const AROUND = SIDE * SIDE - 1;
 const PATIENCE = 0.15; // seconds: who hurries through faces does not wait for their relatives
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-let buttons = [];
-let faces = []; // what each button stands for; null: nothing
+let cells = [];
+let faces = []; // what each cell stands for; null: nothing
 let centre = null;
-let labels = {};
+let picture = null; // of the face in the middle
 let page = 0; // which eight of the endless variations
+let filling = new AbortController(); // of the grid as it is now: whatever comes next ends it
 
 export function bindNeighbours({ go }) {
-  buttons = Array.from({ length: SIDE * SIDE }, (_, index) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.disabled = true; // until there is a face in the middle
-    button.tabIndex = index === MIDDLE ? 0 : -1;
-    button.addEventListener("click", () => choose(index, go));
-    return button;
-  });
+  cells = Array.from({ length: SIDE * SIDE }, (_, index) =>
+    button({
+      disabled: true, // until there is a face in the middle
+      tabIndex: index === MIDDLE ? 0 : -1,
+      onclick: () => choose(index, go),
+    }),
+  );
   const rows = Array.from({ length: SIDE }, (_, y) => {
-    const cells = buttons.slice(y * SIDE, (y + 1) * SIDE).map((button) => element("gridcell", button));
-    return element("row", ...cells);
+    const row = cells.slice(y * SIDE, (y + 1) * SIDE);
+    return make("div", { role: "row" }, ...row.map((cell) => make("div", { role: "gridcell" }, cell)));
   });
   $("grid").replaceChildren(...rows);
-  buttons[MIDDLE].parentElement.classList.add("middle");
+  cells[MIDDLE].parentElement.classList.add("middle");
   $("grid").addEventListener("keydown", walk);
   $("others").addEventListener("click", others);
   $("back").addEventListener("click", () => go(parent(centre)));
 }
 
-/** Draw the neighbourhood of `face`, whose labels are `drawn`; variations have the same ones. */
-export async function drawNeighbours(face, drawn, signal) {
+/** Draw the neighbourhood of `face`, whose own picture is there already. */
+export function drawNeighbours(face, shown) {
   if (face.seed !== centre?.seed) page = 0;
   centre = face;
-  labels = drawn;
+  picture = shown;
   const above = parent(face);
   $("back").hidden = !above;
   $("back").textContent = above ? `Back to ${above.seed}` : "";
-  await fill(signal);
+  fill();
 }
 
-async function fill(signal) {
+/** Another face is wanted: what is still missing around this one is not. */
+export const leaveNeighbours = () => filling.abort();
+
+/** It could not be had: this one stays. */
+export function resumeNeighbours() {
+  if (centre && filling.signal.aborted) fill();
+}
+
+async function fill() {
+  filling.abort();
+  const { signal } = (filling = new AbortController());
   const around = Array.from({ length: AROUND }, (_, n) => variation(centre, page * AROUND + n + 1));
   faces = [...around.slice(0, MIDDLE), centre, ...around.slice(MIDDLE)];
   $("others").disabled = !around.some(Boolean);
-  buttons.forEach((button, index) => {
-    button.classList.add("old");
-    const face = faces[index];
-    button.disabled = !face;
-    const place = index === MIDDLE ? "In the middle, this face. " : "";
-    button.setAttribute("aria-label", face ? place + describe(face, labels) : "Nobody: the seed is too long");
-    if (!face) button.replaceChildren();
+  cells.forEach((cell, index) => {
+    cell.disabled = !faces[index];
+    cell.ariaLabel = nameOf(index);
+    if (faces[index]) cell.classList.add("old");
+    else emptyCell(cell);
   });
-  await draw(MIDDLE, signal); // from the cache, mostly
-  await pause(PATIENCE, signal);
-  const drawn = await Promise.allSettled(faces.map((_, index) => index !== MIDDLE && draw(index, signal)));
-  const failed = drawn.find(({ status }) => status === "rejected");
-  if (failed && !signal.aborted) complain(failed.reason.message);
+  repeatInto(cells[MIDDLE], centre, picture);
+  const fetched = cells.map(async (cell, index) => {
+    if (index === MIDDLE || !faces[index]) return;
+    await pause(PATIENCE, signal);
+    await fillCell(cell, faces[index], signal);
+  });
+  const failed = (await Promise.allSettled(fetched)).find(({ status }) => status === "rejected");
+  if (failed && !signal.aborted) complain(failed.reason.message, fill);
 }
 
-async function draw(index, signal) {
-  const face = faces[index];
-  if (!face) return;
-  const { image } = await loadPicture(face, roomIn(buttons[index].parentElement), signal);
-  if (faces[index] !== face) return; // the grid has moved on meanwhile
-  image.alt = ""; // the button is labelled
-  buttons[index].replaceChildren(image);
-  buttons[index].classList.remove("old");
+/** Short, as nine of them are read out; what a face is like is said once it is picked. */
+function nameOf(index) {
+  if (!faces[index]) return "Nobody: the seed is too long";
+  if (index === MIDDLE) return `Show eight more variations of seed ${centre.seed}`;
+  const nth = index < MIDDLE ? index + 1 : index;
+  return `Variation ${nth} of ${AROUND}, seed ${faces[index].seed}`;
 }
 
 function choose(index, go) {
@@ -85,18 +94,14 @@ function choose(index, go) {
   return go(faces[index]);
 }
 
-let filling = new AbortController();
-
-async function others() {
-  filling.abort();
-  filling = new AbortController();
+function others() {
   page += 1;
-  announce(`Eight other neighbours of seed ${centre.seed}.`);
-  await fill(filling.signal).catch(() => {});
+  announce(`Eight more variations of seed ${centre.seed}.`);
+  fill();
 }
 
 function walk(event) {
-  const at = buttons.indexOf(document.activeElement);
+  const at = cells.indexOf(document.activeElement);
   if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
   const [right, down] = STEPS[event.key] ?? [0, 0];
   const x = (at % SIDE) + right;
@@ -106,18 +111,11 @@ function walk(event) {
   else if (event.key === "End") to = at - (at % SIDE) + SIDE - 1;
   else if (!STEPS[event.key]) return;
   event.preventDefault();
-  if (!buttons[to].disabled) focusOn(to);
+  if (!cells[to].disabled) focusOn(to);
 }
 
 function focusOn(index) {
-  for (const button of buttons) button.tabIndex = -1;
-  buttons[index].tabIndex = 0;
-  if ($("grid").contains(document.activeElement)) buttons[index].focus();
-}
-
-function element(role, ...children) {
-  const made = document.createElement("div");
-  made.setAttribute("role", role);
-  made.append(...children);
-  return made;
+  for (const cell of cells) cell.tabIndex = -1;
+  cells[index].tabIndex = 0;
+  if ($("grid").contains(document.activeElement)) cells[index].focus();
 }

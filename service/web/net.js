@@ -1,7 +1,9 @@
 // Requests that wait when the server says so, and until it can be reached again.
 // Knows nothing about what is asked for, but which weights made it and which are in use.
 
+import { keyHeaders } from "./key.js";
 import { wait } from "./say.js";
+import { pause, until } from "./until.js";
 
 const BUSY = [429, 502, 503, 504];
 const LONGEST_WAIT = 60; // seconds
@@ -14,16 +16,20 @@ export const using = (identities) => identities.forEach((each) => inUse.set(mode
 
 const modelIn = (identity) => identity.split("@")[0];
 
-/** Fetch; busy servers and lost connections are waited for, a refusal is an Error in its words. */
-export async function ask(url, options = {}) {
+/**
+ * Fetch; busy servers and lost connections are waited for, a refusal is an Error in its words and
+ * with its `status`. After so many `attempts` a server that was busy or silent counts as one.
+ */
+export async function ask(url, { attempts = Infinity, ...options } = {}) {
   const { signal } = options;
   for (let failures = 0; ; failures++) {
     await pause((resumeAt - Date.now()) / 1000, signal);
     let response;
     try {
-      response = await fetch(url, options);
+      response = await send(url, options);
     } catch (error) {
       signal?.throwIfAborted();
+      if (failures + 1 >= attempts) throw givenUp("The server did not answer, or took too long.");
       await connection(failures, signal);
       continue;
     }
@@ -31,7 +37,7 @@ export async function ask(url, options = {}) {
       const maker = response.headers.get("X-Model");
       if (isOutOfDate(maker)) {
         // Browsers keep pictures for a year, under addresses that outlive a model's weights.
-        if (options.cache !== "reload") return ask(url, { ...options, cache: "reload" });
+        if (options.cache !== "reload") return ask(url, { attempts, ...options, cache: "reload" });
         using([maker]); // the server itself says so: it has loaded others since this page was opened
       }
       if (Date.now() >= resumeAt) wait();
@@ -39,11 +45,20 @@ export async function ask(url, options = {}) {
     }
     const { detail } = await response.json().catch(() => ({}));
     signal?.throwIfAborted();
-    if (!BUSY.includes(response.status)) {
-      throw new Error(detail ?? `The server answers ${response.status}.`);
+    if (!BUSY.includes(response.status) || failures + 1 >= attempts) {
+      throw givenUp(detail ?? `The server answers ${response.status}.`, response.status);
     }
     hold(Number(response.headers.get("Retry-After")) || 1, detail ?? "The server is busy.");
   }
+}
+
+const send = (url, options) =>
+  fetch(url, { ...options, headers: { ...options.headers, ...keyHeaders() } });
+
+/** What is thrown when it is given up: nothing is waited for any more. */
+function givenUp(sentence, status) {
+  wait();
+  return Object.assign(new Error(sentence), { status });
 }
 
 /** Whether its model is loaded, with other weights than these. */
@@ -56,25 +71,12 @@ function isOutOfDate(identity) {
 export async function prefetch(url, signal) {
   if (Date.now() < resumeAt || !navigator.onLine) return false;
   try {
-    const response = await fetch(url, { signal, priority: "low" });
+    const response = await send(url, { signal, priority: "low" });
     await response.blob();
     return response.ok;
   } catch {
     return false;
   }
-}
-
-/** A pause that ends early, by an AbortError, when `signal` does. */
-export function pause(seconds, signal) {
-  signal?.throwIfAborted();
-  if (seconds <= 0) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
-  });
 }
 
 /** Let no request leave for so long; the longest such wish counts. */
@@ -90,10 +92,10 @@ async function connection(failures, signal) {
     return;
   }
   wait("You are offline. This goes on by itself when you are back.");
-  await new Promise((resolve, reject) => {
-    addEventListener("online", resolve, { once: true, signal });
-    signal?.addEventListener("abort", () => reject(signal.reason));
-  });
+  await until((done) => {
+    addEventListener("online", done);
+    return () => removeEventListener("online", done);
+  }, signal);
 }
 
 addEventListener("offline", () => wait("You are offline. What has been seen is still here."));

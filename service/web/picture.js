@@ -1,26 +1,19 @@
-// A face's picture on the page: how many pixels to ask for, how large to show them.
-// Every picture is shown at whole multiples of its pixels or exactly as the server sized it,
-// so the browser never resamples one.
+// A face's picture on the page: which one to ask for, how large to show it.
+// Small pictures are shown at whole multiples of their pixels. All others come in few sizes, which
+// the browser scales: so another screen, or the same one turned round, asks for nothing new, and
+// what one visitor was shown a cache has for the next.
 
+import { make, stored } from "./dom.js";
 import { describe, pictureUrl } from "./face.js";
 import { modelOf } from "./models.js";
 import { ask } from "./net.js";
+import { sourceOf } from "./source.js";
 
 const FINE_RESOLUTION = 128; // from here on single pixels are too small to care about
-const MIN_SIZE = 16;
-const MAX_SIZE = 1024;
+const SIZES = [128, 256, 384, 512]; // more would be bytes that nobody sees
+const SMALL = 256; // where many stand side by side, at most
 
 let smooth = stored("smooth") === "yes";
-
-/** A preference of this browser; the page works without the storage being there. */
-export function stored(name, value) {
-  try {
-    if (value !== undefined) localStorage.setItem(`visage.${name}`, value);
-    return localStorage.getItem(`visage.${name}`);
-  } catch {
-    return null;
-  }
-}
 
 export const isSmooth = () => smooth;
 export const isFine = (face) => modelOf(face).resolution >= FINE_RESOLUTION;
@@ -31,18 +24,19 @@ export function setSmooth(wanted) {
 }
 
 /**
- * For `room` CSS pixels: {side} in CSS pixels, {size} to ask of the server (none: its own),
- * at most `most`.
- * Whole pixels need at least two screen pixels each; below that they would waste the room, so
- * the server's Lanczos fills it exactly.
+ * For `room` CSS pixels: {side} in CSS pixels, whether it is of whole {square} pixels, and the
+ * {format} and {size} to ask of the server (none: its own). Whole pixels need at least two screen
+ * pixels each; below that they would waste the room. They are PNG, which loses none of them.
  */
-export function rendition(face, room, most = MAX_SIZE) {
+export function rendition(face, room, { small = false } = {}) {
   const { resolution } = modelOf(face);
   const screen = Math.floor(room * devicePixelRatio);
+  const coarse = !smooth && !isFine(face);
   const whole = Math.floor(screen / resolution);
-  if (whole >= 2 && !smooth && !isFine(face)) return { side: (whole * resolution) / devicePixelRatio };
-  const size = Math.min(Math.max(screen, MIN_SIZE), MAX_SIZE, most);
-  return { side: size / devicePixelRatio, size: size === resolution ? undefined : size };
+  const format = coarse ? "png" : "webp";
+  if (coarse && whole >= 2) return { side: (whole * resolution) / devicePixelRatio, square: true, format };
+  const size = small ? Math.min(resolution, SMALL) : (SIZES.find((each) => each >= screen) ?? SIZES.at(-1));
+  return { side: room, square: false, format, size: size === resolution ? undefined : size };
 }
 
 /** The room for a picture inside an element, in CSS pixels. */
@@ -51,24 +45,27 @@ export function roomIn(element) {
   return element.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
 }
 
-/** An <img> of that side; small pictures keep their square pixels. */
-export function imageOf(url, side, alt) {
-  const image = new Image();
-  image.className = "face";
-  image.style.width = image.style.height = `${side}px`;
-  image.alt = alt;
+/** An <img> shown like that. */
+export function imageOf(url, shown, alt = "") {
+  const image = make("img", { className: "face", alt });
+  fit(image, shown);
   image.src = url;
   return image;
 }
 
+export function fit(image, { side, square }) {
+  image.classList.toggle("square", square);
+  image.style.width = `${side}px`;
+}
+
 /** A face's picture, decoded and ready to be put in place, and all labels it was drawn with. */
-export async function loadPicture(face, room, signal) {
-  const { side, size } = rendition(face, room);
-  const url = pictureUrl(face, { size });
+export async function loadPicture(face, room, { small, signal } = {}) {
+  const shown = rendition(face, room, { small });
+  const url = pictureUrl(face, shown);
   const response = await ask(url, { signal });
-  await response.blob(); // whole, hence in the browser's cache under this very address
+  const source = await sourceOf(url, response);
   const labels = Object.fromEntries(new URLSearchParams(response.headers.get("X-Labels") ?? ""));
-  const image = imageOf(url, side, describe(face, labels));
+  const image = imageOf(source, shown, describe(face, labels));
   await image.decode();
   signal?.throwIfAborted();
   return { image, labels };

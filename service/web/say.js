@@ -1,17 +1,35 @@
 // Words to the visitor: what changed, what is being waited for, what went wrong.
 // Knows nothing about faces.
 
+import { $ } from "./dom.js";
+
 const NOTICE_SECONDS = 6;
 
-const $ = (id) => document.getElementById(id);
 let waiting = ""; // stays until it is over
-let passing = ""; // goes by itself
+let passing = ""; // goes by itself, or when it is closed
+let closable = false;
 let timer;
+let retry; // what "Try again" does
 
 function render() {
   const sentence = passing || waiting;
   if ($("notice").textContent !== sentence) $("notice").textContent = sentence;
-  $("notice").hidden = !sentence;
+  $("close-notice").hidden = !(passing && closable);
+}
+
+function closeNotice() {
+  passing = "";
+  render();
+}
+
+export function bindWords() {
+  $("close-notice").addEventListener("click", closeNotice);
+  $("close-problem").addEventListener("click", () => complain());
+  $("retry").addEventListener("click", () => {
+    const again = retry;
+    complain();
+    again();
+  });
 }
 
 /** For screen readers only: the page itself shows the change. */
@@ -19,14 +37,12 @@ export function announce(sentence) {
   $("announcement").textContent = sentence;
 }
 
-/** Something small that worked: shown for a moment and read out. */
-export function notify(sentence) {
+/** Something small that worked: shown for a moment, or until it is closed, and read out. */
+export function notify(sentence, { stays = false } = {}) {
   passing = sentence;
+  closable = stays;
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    passing = "";
-    render();
-  }, NOTICE_SECONDS * 1000);
+  if (!stays) timer = setTimeout(closeNotice, NOTICE_SECONDS * 1000);
   render();
 }
 
@@ -36,8 +52,10 @@ export function wait(sentence = "") {
   render();
 }
 
-/** One sentence about what is wrong; without one, nothing is. */
-export function complain(sentence = "") {
-  $("problem").textContent = sentence;
-  $("problem").hidden = !sentence;
+/** One sentence about what is wrong; without one, nothing is. `again` is offered where it may help. */
+export function complain(sentence = "", again = null) {
+  retry = again;
+  $("problems").hidden = !sentence;
+  $("retry").hidden = !again;
+  if ($("problem").textContent !== sentence) $("problem").textContent = sentence;
 }

@@ -1,11 +1,13 @@
 // Taking a face away: save its picture, copy its address, copy the command that fetches it.
 
+import { $, make } from "./dom.js";
 import { pictureUrl } from "./face.js";
+import { hasKey } from "./key.js";
 import { modelOf } from "./models.js";
 import { ask } from "./net.js";
 import { complain, notify } from "./say.js";
 
-const $ = (id) => document.getElementById(id);
+const LONG_ENOUGH = 60_000; // milliseconds until a file that was handed over is forgotten
 const SIZES = [64, 128, 256, 512, 1024];
 
 let current = null;
@@ -28,27 +30,25 @@ export function drawShare(face) {
 }
 
 /**
- * A link that saves only what is there: fetched first, with the waiting and the refusals that
- * every request gets, then saved from the browser's cache.
+ * A link that saves only what is there: fetched first, with the waiting, the refusals and the key
+ * that every request gets.
  */
 export function saveWhenThere(link) {
-  let fetched = null;
   link.addEventListener("click", async (event) => {
-    if (fetched === link.href) {
-      fetched = null;
-      return;
-    }
     event.preventDefault();
-    const { href } = link;
+    const { href, download } = link;
     try {
-      await (await ask(href)).blob();
-      if (link.href !== href) return;
-      fetched = href;
-      link.click();
+      saveAs(download, await (await ask(href)).blob());
     } catch (error) {
       complain(error.message);
     }
   });
+}
+
+export function saveAs(download, blob) {
+  const href = URL.createObjectURL(blob);
+  make("a", { href, download }).click();
+  setTimeout(() => URL.revokeObjectURL(href), LONG_ENOUGH);
 }
 
 export const fileStem = ({ seed }) => seed.replace(/[^A-Za-z0-9_~-]+/g, "-").slice(0, 64);
@@ -64,14 +64,30 @@ function offerSizes(resolution) {
 }
 
 function curl() {
-  return `curl -o ${$("save").download} '${$("save").href}'`;
+  const key = hasKey() ? "-H 'X-API-Key: YOUR-KEY' " : ""; // what is copied may be shown to others
+  return `curl ${key}-o ${$("save").download} '${$("save").href}'`;
 }
 
 async function copy(text, done) {
   try {
     await navigator.clipboard.writeText(text);
-    notify(done);
   } catch {
-    notify(text); // no clipboard without https: show it instead
+    if (!copyAsBefore(text)) {
+      notify(text, { stays: true }); // to be copied by hand
+      return;
+    }
   }
+  notify(done);
+}
+
+/** The older way, which needs no https. */
+function copyAsBefore(text) {
+  const before = document.activeElement;
+  const area = make("textarea", { value: text, className: "unseen" });
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  before?.focus();
+  return copied;
 }

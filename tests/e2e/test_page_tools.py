@@ -5,7 +5,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browsing import face, fragment, put, query, seeds_around, shown
+from browsing import asked, face, fragment, put, query, seeds_around, shown
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, expect
@@ -24,7 +24,7 @@ def test_eight_neighbours_stand_around_the_face(page):
     page.goto("/?seed=7")
     shown(page)
     assert seeds_around(page) == ["7~1", "7~2", "7~3", "7~4", "7", "7~5", "7~6", "7~7", "7~8"]
-    page.get_by_role("button", name="Eight others").click()
+    page.get_by_role("button", name="Eight more", exact=True).click()
     expect(page.locator("#grid img").first).to_have_attribute("src", "/v1/faces/7~9.png")
     assert seeds_around(page)[-1] == "7~16"
 
@@ -33,7 +33,7 @@ def test_a_picked_neighbour_becomes_the_face_with_its_own_neighbours(page):
     page.goto("/?seed=7&gender=female")
     shown(page)
     seeds_around(page)
-    page.get_by_role("button", name="Seed 7~3:").click()
+    page.get_by_role("button", name="Variation 3 of 8, seed 7~3").click()
     expect(face(page)).to_have_attribute("src", "/v1/faces/7~3.png?gender=female")
     assert query(page) == {"seed": ["7~3"], "gender": ["female"]}
     expect(page.locator("#grid img").first).to_have_attribute("src", re.compile(r"/7~3~1\.png"))
@@ -47,7 +47,7 @@ def test_a_seed_too_long_for_neighbours_has_none(page):
     page.goto(f"/?seed={'x' * 127}")
     shown(page)
     expect(page.locator("#grid button:disabled")).to_have_count(8)
-    expect(page.get_by_role("button", name="Eight others")).to_be_disabled()
+    expect(page.get_by_role("button", name="Eight more", exact=True)).to_be_disabled()
 
 
 def test_kept_faces_survive_reload_sharing_and_history(page, browser, server):
@@ -55,7 +55,7 @@ def test_kept_faces_survive_reload_sharing_and_history(page, browser, server):
     shown(page)
     page.get_by_role("button", name="Keep").click()
     go(page, "7")
-    page.get_by_label("gender").select_option("any")
+    asked(page, "gender").select_option("any")
     expect(face(page)).to_have_attribute("src", "/v1/faces/7.png")
     page.get_by_role("button", name="Keep").click()
     assert fragment(page) == "kept=anna?gender=female,7"
@@ -71,20 +71,21 @@ def test_kept_faces_survive_reload_sharing_and_history(page, browser, server):
 
     other = browser.new_page()
     other.goto(page.url)
+    other.locator("#strip").scroll_into_view_if_needed()
     expect(other.locator("#strip .face")).to_have_count(2)
     other.get_by_role("button", name="Seed anna:").last.click()
     expect(face(other)).to_have_attribute("src", "/v1/faces/anna.png?gender=female")
     other.close()
 
 
-def test_a_kept_face_can_be_let_go(page):
+def test_a_kept_face_can_be_removed(page):
     page.goto("/?seed=7#kept=7,11,anna")
     shown(page)
-    page.get_by_role("button", name="Let go").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
     assert fragment(page) == "kept=11,anna"
-    page.get_by_role("button", name="Let seed anna go").click()
+    page.get_by_role("button", name="Remove seed anna").click()
     expect(page.locator("#strip li")).to_have_count(1)
-    page.get_by_role("button", name="Let seed 11 go").click()
+    page.get_by_role("button", name="Remove seed 11").click()
     expect(page.get_by_text("Nothing yet.")).to_be_visible()
     assert fragment(page) == ""
 
@@ -110,7 +111,7 @@ def test_a_morph_between_two_picked_faces(page):
     page.get_by_role("slider", name="Frames").fill("8")
     page.get_by_role("button", name="Morph from this").click()
     expect(page.locator("#notice")).to_contain_text("The morph starts at seed 7.")
-    page.get_by_label("gender").select_option("male")
+    asked(page, "gender").select_option("male")
     go(page, "11")
     page.get_by_role("button", name="Morph to this").click()
     assert film(page) == {
@@ -139,11 +140,19 @@ def test_a_morph_between_two_picked_faces(page):
 def test_a_shared_morph_is_ready_to_play(page):
     page.goto("/?seed=7#morph=11,anna?gender=female,8")
     shown(page)
+    page.locator("#screen").scroll_into_view_if_needed()
     expect(page.locator("#screen .face")).to_have_attribute("src", "/v1/faces/11.png")
     expect(page.get_by_role("combobox", name="From")).to_have_value("11")
     expect(page.get_by_role("combobox", name="To")).to_have_value("anna?gender=female")
     page.get_by_role("button", name="Play").click()
     assert film(page)["to_gender"] == ["female"]
+
+
+def test_an_address_may_ask_for_more_frames_than_there_are(page):
+    page.goto("/?seed=7#morph=11,anna,999")
+    shown(page)
+    expect(page.get_by_role("slider", name="Frames")).to_have_value("48")
+    expect(page.locator("#count")).to_have_text("48")
 
 
 def test_a_morph_of_kept_faces_and_one_to_anybody(page):
@@ -264,6 +273,77 @@ def test_a_picture_may_be_dropped_anywhere(page, server):
         }"""
     )
     expect(page.locator("#verdict")).to_contain_text("dropped.png")
+
+
+DRAG = """([kind, selector, text]) => {
+  const dataTransfer = new DataTransfer();
+  if (text) dataTransfer.setData("text/plain", text);
+  else dataTransfer.items.add(new File(["x"], "face.png", { type: "image/png" }));
+  const event = new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true });
+  return !document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+def test_a_text_may_be_dropped_into_the_seed_and_is_no_picture(page):
+    page.goto("/?seed=7")
+    shown(page)
+    assert not page.evaluate(DRAG, ["dragover", "#seed", "anna"])
+    assert not page.evaluate(DRAG, ["drop", "#seed", "anna"])
+    assert page.evaluate(DRAG, ["dragover", "#seed", ""])
+    expect(page.locator("#verdict")).to_have_text("")
+    assert page.evaluate(DRAG, ["drop", "#drop", "anna"])
+    expect(page.locator("#verdict")).to_contain_text("That was no file")
+    expect(page.locator("#drop.over")).to_have_count(0)
+
+
+def test_a_picture_may_be_pasted(page):
+    page.route(
+        "**/v1/verify",
+        lambda route: route.fulfill(json={"verdict": "unknown", "claims": None, "detail": "No."}),
+    )
+    page.goto("/?seed=7")
+    shown(page)
+    page.evaluate(
+        """() => {
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File(["x"], "pasted.png", { type: "image/png" }));
+          const event = new ClipboardEvent("paste", { clipboardData, bubbles: true });
+          document.body.dispatchEvent(event);
+        }"""
+    )
+    expect(page.locator("#verdict")).to_contain_text("pasted.png")
+
+
+def test_an_upload_that_is_not_answered_is_given_up(page, complaints):
+    tries = []
+    page.route("**/v1/verify", lambda route: (tries.append(1), route.abort("connectionreset")))
+    page.goto("/?seed=7")
+    shown(page)
+    check(page, "slow.png", b"x")
+    expect(page.locator("#verdict")).to_contain_text(
+        "It could not be checked. The server did not answer, or took too long. slow.png"
+    )
+    expect(page.locator("#notice")).to_be_hidden()
+    assert len(tries) == 2
+    complaints.clear()
+
+
+def test_what_is_too_large_is_not_sent(page):
+    page.route("**/v1/verify", lambda route: route.abort())
+    page.goto("/?seed=7")
+    shown(page)
+    check(page, "huge.png", bytes(9 * 2**20))
+    expect(page.locator("#verdict")).to_contain_text("It has 9.0 MiB, and 8 are the most")
+
+
+def test_of_a_verdict_only_the_words_are_read_out(page, server):
+    claims(page, server, "reproduced", "11")
+    verdict = page.locator("#verdict")
+    expect(verdict.get_by_role("button", name="Show seed 11")).to_be_visible()
+    expect(verdict.locator("img")).to_be_visible()
+    status = verdict.get_by_role("status")
+    expect(status).to_contain_text("It was made here.")
+    expect(status.locator("button, img")).to_have_count(0)
 
 
 def test_what_cannot_be_checked_is_told_in_the_servers_words(page, complaints):

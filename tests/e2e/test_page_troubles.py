@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import face, neighbours_drawn, put, shown
+from browsing import face, neighbours_drawn, put, seeds_around, shown, wait_until
 from playwright.sync_api import Page, expect
 from running_server import FACES_64
 
@@ -110,6 +110,61 @@ def test_a_refusal_is_told_in_the_servers_words(page, complaints):
     drop(complaints, "422")  # last of all: the browser may log a failure after the page shows it
 
 
+def test_a_failure_can_be_tried_again_or_closed_and_a_refusal_closed(page, complaints):
+    page.goto("/?seed=7")
+    shown(page)
+    neighbours_drawn(page)
+    again = page.get_by_role("button", name="Try again")
+    with answering(page, "**/v1/faces/8.png", 500, "It broke."):
+        put(page, "8")
+        expect(page.get_by_role("alert")).to_have_text("It broke.")
+        page.get_by_role("button", name="Close").click()
+        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(again).to_be_hidden()
+        put(page, "7")
+        put(page, "8")
+        expect(page.get_by_role("alert")).to_have_text("It broke.")
+    again.click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(face(page)).to_have_attribute("src", "/v1/faces/8.png")
+    with answering(page, "**/v1/faces/9.png", 422, "Not so."):
+        put(page, "9")
+        expect(page.get_by_role("alert")).to_have_text("Not so.")
+        expect(again).to_be_hidden()
+    complaints.clear()
+
+
+def test_a_cell_that_failed_shows_nobody_until_it_is_tried_again(page, complaints):
+    page.goto("/?seed=7")
+    shown(page)
+    neighbours_drawn(page)
+    cell = page.get_by_role("button", name="Variation 3 of 8, seed 8~3")
+    with answering(page, "**/v1/faces/8~3.png", 500, "It broke."):
+        put(page, "8")
+        expect(page.get_by_role("alert")).to_have_text("It broke.")
+        expect(cell.locator("img")).to_have_count(0)
+        expect(page.locator("#grid .old")).to_have_count(0)
+    page.get_by_role("button", name="Try again").click()
+    expect(cell.locator("img")).to_have_attribute("src", "/v1/faces/8~3.png")
+    drop(complaints, "500")
+
+
+def test_around_a_face_that_stays_the_variations_stay(page, complaints):
+    page.goto("/?seed=7")
+    shown(page)
+    neighbours_drawn(page)
+    held = []
+    page.route("**/v1/faces/7~*.png", lambda route: held.append(route))
+    page.get_by_role("button", name="Eight more", exact=True).click()
+    wait_until(page, lambda: len(held) == 8)
+    page.unroute("**/v1/faces/7~*.png")
+    with answering(page, "**/v1/faces/8.png", 422, "Not so."):
+        put(page, "8")
+        expect(page.get_by_role("alert")).to_have_text("Not so.")
+    assert seeds_around(page)[0] == "7~9"
+    drop(complaints, "422")
+
+
 def test_before_the_first_face_there_is_nowhere_to_walk(page, complaints):
     page.goto("/?seed=7&gender=x")
     expect(page.get_by_role("alert")).to_contain_text("gender=x is not known")
@@ -120,7 +175,7 @@ def test_before_the_first_face_there_is_nowhere_to_walk(page, complaints):
     page.locator("#grid button").first.click(force=True)
     for key in ("o", "b", "g", "ArrowUp", "Enter"):
         page.keyboard.press(key)
-    page.get_by_role("button", name="Another").click()
+    page.get_by_role("button", name="New face").click()
     shown(page)
     neighbours_drawn(page)
 

@@ -102,6 +102,7 @@ async def test_the_page_may_use_this_server_and_nothing_else(client):
         assert policy.pop("default-src") == policy.pop("base-uri") == "'none'"
         assert policy.pop("frame-ancestors") == policy.pop("trusted-types") == "'none'"
         assert policy.pop("require-trusted-types-for") == "'script'"
+        assert policy.pop("img-src") == "'self' blob:"  # what it fetched with a key
         assert set(policy.values()) == {"'self'"}
         assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
