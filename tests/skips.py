@@ -1,4 +1,4 @@
-"""A pytest plugin: under VISAGE_NO_SKIPS=1 a test is skipped for want of a machine only.
+"""A pytest plugin: under TESTS_NO_SKIPS=1 a test is skipped for want of a machine only.
 
 What a machine may lack is listed here. Any other skip means that something is not installed, and
 what it would have shown goes unseen; that is a failure.
@@ -23,7 +23,7 @@ EXCUSES = (
 
 def _failed_unless_excused(report: pytest.TestReport | pytest.CollectReport) -> None:
     # An expected failure is "skipped" too, and has no place and reason.
-    if os.environ.get("VISAGE_NO_SKIPS") != "1" or not isinstance(report.longrepr, tuple):
+    if os.environ.get("TESTS_NO_SKIPS") != "1" or not isinstance(report.longrepr, tuple):
         return
     path, line, reason = report.longrepr
     if report.skipped and not any(excuse in reason for excuse in EXCUSES):

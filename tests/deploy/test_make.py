@@ -98,7 +98,8 @@ def test_expected(): assert False
 
 
 def run_pytest(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("VISAGE_", "PYTEST_"))}
+    strange = ("VISAGE_", "PYTEST_", "TESTS_")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(strange)}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "skips", "-p", "no:cacheprovider", "test_some.py"],
         cwd=folder,
@@ -110,7 +111,7 @@ def run_pytest(folder: Path, **environment: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize(
     ("environment", "counts"),
-    [({}, "2 skipped, 1 xfailed"), ({"VISAGE_NO_SKIPS": "1"}, "1 failed, 1 skipped, 1 xfailed")],
+    [({}, "2 skipped, 1 xfailed"), ({"TESTS_NO_SKIPS": "1"}, "1 failed, 1 skipped, 1 xfailed")],
 )
 def test_a_skip_that_nothing_excuses_fails_where_none_may_be(tmp_path, environment, counts):
     (tmp_path / "test_some.py").write_text(SKIPPED)
@@ -121,6 +122,6 @@ def test_a_skip_that_nothing_excuses_fails_where_none_may_be(tmp_path, environme
 
 def test_a_file_of_tests_may_not_be_skipped_for_want_of_a_package(tmp_path):
     (tmp_path / "test_some.py").write_text("import pytest; pytest.importorskip('no_such_package')")
-    told = run_pytest(tmp_path, VISAGE_NO_SKIPS="1")
+    told = run_pytest(tmp_path, TESTS_NO_SKIPS="1")
     assert "no_such_package" in told.stdout
     assert told.returncode == pytest.ExitCode.INTERRUPTED
