@@ -18,7 +18,7 @@ import structlog
 from service.batch_runner import BatchRunner
 from service.engine_protocol import Engine
 from service.errors import DrainingError, NotReadyError, VisageError
-from service.judge import Judge, Judged
+from service.judge import Judge
 from service.labels import ModelSpec
 from service.request_queue import Entry, RequestQueue
 from service.reservoir import Reservoir
@@ -187,7 +187,7 @@ class Batcher:
         self._runner = runner
         self._weights_bytes = engine.weights_bytes
         name = engine.spec.name
-        if isinstance(engine, Judged) and engine.critic is not None:
+        if engine.critic is not None:
             self.judge = Judge(engine.critic, self._device, self._telemetry, name)
             if engine.critic.takes_turns:
                 self._weights_bytes += engine.critic.weights_bytes

@@ -13,7 +13,7 @@ from typing import Any
 from service.errors import QueueFullError
 
 
-class Share:
+class Reservation:
     """What was taken of a budget; `give_back` is called once nobody needs it any more."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
@@ -45,8 +45,8 @@ class PixelBudget:
         self._lock = threading.Lock()
 
     @contextmanager
-    def spend(self, pixels: int) -> Iterator[Share]:
-        """Take `pixels` until the block is left, or for as long as the share lasts after that.
+    def spend(self, pixels: int) -> Iterator[Reservation]:
+        """Take `pixels` until the block is left, or as long as the reservation lasts after that.
 
         QueueFullError at once where they are not free. What is larger than the whole budget is let
         in when nothing else is in the making.
@@ -61,11 +61,11 @@ class PixelBudget:
                 "for a smaller one.",
                 retry_after=2,
             )
-        share = Share(lambda: self._take_back(pixels))
+        reservation = Reservation(lambda: self._take_back(pixels))
         try:
-            yield share
+            yield reservation
         finally:
-            share.leave()
+            reservation.leave()
 
     def _take_back(self, pixels: int) -> None:
         with self._lock:

@@ -116,7 +116,7 @@ class Child:
             self._hear(self, message)
 
     @property
-    def load(self) -> tuple[int, int]:
+    def connections(self) -> tuple[int, int]:
         """How many connections it has, those on their way included; then, how many it has had."""
         return self._open + self.given - self._received, self.given
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
-from service.engine_protocol import Finish, in_tiles, some_input
+from service.engine_protocol import Critic, Finish, in_tiles, some_input
 from service.errors import EngineOutOfMemoryError, NotFiniteError
-from service.judge import Critic
 from service.labels import ModelSpec
 
 WARM_UP_STEPS = 3

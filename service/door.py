@@ -67,7 +67,7 @@ class Door:
 
     def _let_in(self, listener: socket.socket, many: int = 65536) -> None:
         for _ in range(many):
-            takers = sorted(self._takers(), key=lambda child: child.load)
+            takers = sorted(self._takers(), key=lambda child: child.connections)
             if not takers:
                 self._pause()
                 return

@@ -7,7 +7,6 @@ None knows HTTP, PNG or queues.
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,10 +15,6 @@ from service.engine_protocol import Engine
 from service.errors import SettingsError
 from service.labels import Attribute, AttributeSpace, ModelSpec
 from service.torch_engine import DEFAULT_TILE, TorchEngine
-
-if TYPE_CHECKING:
-    from service.cuda_engine import CudaEngine
-    from service.openvino_engine import OpenVinoEngine
 
 
 def load_engine(
@@ -68,7 +63,7 @@ def _engine(
     tile: int,
     threads: int,
     niceness: int,
-) -> "TorchEngine | OpenVinoEngine | CudaEngine":
+) -> Engine:
     if kind == "cuda":
         from service.cuda_engine import CudaEngine
 

@@ -14,8 +14,30 @@ from numpy.typing import NDArray
 from service.labels import ModelSpec
 
 
+class Critic(Protocol):
+    """Judges pictures. Used from one thread."""
+
+    @property
+    def version(self) -> str:
+        """What its scores depend on, beside the picture."""
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it computes on the engine's device."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory that its weights take."""
+
+    def score(self, image_HWC: NDArray[np.uint8], y_L: NDArray[np.float32]) -> float:
+        """The greater the better; always the same for the same picture and labels."""
+
+
 class Engine(Protocol):
     """Computes pictures. Used from one thread only, the one that loaded it."""
+
+    critic: Critic | None
+    """Of its pictures, where the checkpoint has one and it was asked for."""
 
     @property
     def spec(self) -> ModelSpec:

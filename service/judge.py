@@ -12,44 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from service.engine_protocol import Critic
 from service.errors import DeadlineError, InferenceError, QueueFullError
 from service.request_queue import WAITING_SHARE, pace_after
 from service.telemetry import Telemetry
 from service.watchdog import Device
 
 log = structlog.get_logger("service.judge")
-
-
-class Critic(Protocol):
-    """Judges pictures. Used from one thread."""
-
-    @property
-    def version(self) -> str:
-        """What its scores depend on, beside the picture."""
-
-    @property
-    def takes_turns(self) -> bool:
-        """Whether it computes on the engine's device."""
-
-    @property
-    def weights_bytes(self) -> int:
-        """Memory that its weights take."""
-
-    def score(self, image_HWC: NDArray[np.uint8], y_L: NDArray[np.float32]) -> float:
-        """The greater the better; always the same for the same picture and labels."""
-
-
-@runtime_checkable
-class Judged(Protocol):
-    """An engine whose checkpoint may have a critic."""
-
-    critic: Critic | None
 
 
 @dataclass(frozen=True)

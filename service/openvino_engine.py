@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Checkpoint
-from service.engine_protocol import Finish, in_tiles, some_input
+from service.engine_protocol import Critic, Finish, in_tiles, some_input
 from service.errors import EngineOutOfMemoryError, NotFiniteError
-from service.judge import Critic
 from service.labels import ModelSpec
 from service.processor import instruction_set
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.budget import Share
+from service.budget import Reservation
 from service.cache import PictureCache
 from service.encoder import encode, encoder_version
 from service.errors import DrainingError
@@ -218,15 +218,17 @@ class Pipeline:
         seconds["inference"] = inferred.inference_seconds
         return await self.encoded(face, inferred.image, seconds)
 
-    async def assembled(self, make: Callable[[], bytes], media_type: str, share: Share) -> bytes:
+    async def assembled(
+        self, make: Callable[[], bytes], media_type: str, reservation: Reservation
+    ) -> bytes:
         """The sheet or animation that `make` encodes, off the event loop, and signed as faces are.
 
-        `share`: of the memory that `make` holds, until it is done, whoever is cancelled meanwhile.
-        Raises what `make` raises.
+        `reservation`: of the memory that `make` holds, until it is done, whoever is cancelled
+        meanwhile. Raises what `make` raises.
         """
         work = [make]
         job = self._assembler.submit(lambda: self._signed(work.pop()(), media_type))
-        share.lasts_until_done(job)
+        reservation.lasts_until_done(job)
         try:
             return await asyncio.wrap_future(job)
         finally:

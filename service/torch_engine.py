@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Checkpoint, to_pixels
+from service.engine_protocol import Critic
 from service.errors import EngineOutOfMemoryError, NotFiniteError
-from service.judge import Critic
 from service.labels import ModelSpec
 from service.processor import instruction_set
 

@@ -51,6 +51,7 @@ class FakeEngine:
         self._before_batch = before_batch
 
     weights_bytes = 1000
+    critic = None
 
     def warm_up(self) -> None:
         self.threads.add(threading.get_ident())

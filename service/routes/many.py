@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.archive import member_name, zip_stream
 from service.bodies import read_body
-from service.budget import BUDGET, Share
+from service.budget import BUDGET, Reservation
 from service.encoder import encode, resample
 from service.errors import (
     InvalidParameter,
@@ -78,8 +78,8 @@ async def many_faces(request: Request) -> Response:
             _check_sheet(len(faces), faces[0].size)
             await admit(request, len(faces))
             pixels = sheet_pixels(len(faces), faces[0].size)
-            with BUDGET.spend(pixels) as share:
-                sheet = _sheet(request, served, faces, items, share)
+            with BUDGET.spend(pixels) as reservation:
+                sheet = _sheet(request, served, faces, items, reservation)
                 return await while_connected(request, sheet)
         await admit(request, len(faces))
         works = [
@@ -186,7 +186,11 @@ def _picture(
 
 
 async def _sheet(
-    request: Request, served: Served, faces: Sequence[Face], items: Sequence[Item], share: Share
+    request: Request,
+    served: Served,
+    faces: Sequence[Face],
+    items: Sequence[Item],
+    reservation: Reservation,
 ) -> Response:
     side, format_ = faces[0].size, faces[0].format
     sheet = Sheet(len(faces), side)
@@ -207,7 +211,7 @@ async def _sheet(
             index += 1
     claims = _sheet_claims(faces)
     content = await state_of(request)["pipeline"].assembled(
-        lambda: encode(sheet.image_HWC, format_, claims=claims), FORMATS[format_], share
+        lambda: encode(sheet.image_HWC, format_, claims=claims), FORMATS[format_], reservation
     )
     headers = {
         "X-Seed": claims.seed,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.addresses import raw_headers
 from service.animation import ANIMATION_FORMATS, animate, animation_version
-from service.budget import BUDGET, Share
+from service.budget import BUDGET, Reservation
 from service.encoder import resample
 from service.exchange import (
     FOREVER,
@@ -120,9 +120,9 @@ async def morph(request: Request) -> Response:
         async def make() -> bytes:
             with (
                 served.hold(),  # whoever waits for this may have come by another lease
-                BUDGET.spend(params.frames * params.size**2) as share,
+                BUDGET.spend(params.frames * params.size**2) as reservation,
             ):
-                return await _film(request, served, start, end, params, seconds, share)
+                return await _film(request, served, start, end, params, seconds, reservation)
 
         film = state["pipeline"].stored(key, make, seconds, served)
         picture = await while_connected(request, film)
@@ -181,7 +181,7 @@ async def _film(
     end: Face,
     params: MorphParams,
     seconds: dict[str, float],
-    share: Share,
+    reservation: Reservation,
 ) -> bytes:
     pipeline = state_of(request)["pipeline"]
     z_start, z_end = start.latent(), end.latent()
@@ -207,7 +207,7 @@ async def _film(
     content = await pipeline.assembled(
         lambda: animate(loop, params.format, claims=_claims(start, end)),
         ANIMATION_FORMATS[params.format],
-        share,
+        reservation,
     )
     seconds |= {"frames": rendered - started, "encode": time.perf_counter() - rendered}
     return content
