@@ -28,6 +28,7 @@ export function showModel({ name, resolution, latent_dim, attributes, licence, m
 function measured(measures) {
   if (!Array.isArray(measures)) return [];
   return measures
+    .filter((each) => typeof each?.name === "string")
     .filter(({ generated, real }) => Number.isFinite(generated) && Number.isFinite(real))
     .slice(0, MEASURES)
     .map(({ name, generated, real }) => [capital(name), `${short(generated)}; photographs ${short(real)}`]);

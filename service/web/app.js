@@ -7,13 +7,13 @@ import { bindCheck } from "./check.js";
 import { buildControls, showControls } from "./controls.js";
 import { $ } from "./dom.js";
 import { describe, pictureUrl, randomSeed, same } from "./face.js";
-import { useKey } from "./key.js";
+import { isKey, useKey } from "./key.js";
 import { bindKeys } from "./keys.js";
 import { bindKept, drawKept, redrawKept } from "./kept.js";
 import { loadModels, modelOf, withKnownLabels } from "./models.js";
 import { bindMorph, drawEnds, redrawMorph, restoreMorph } from "./morph.js";
 import { bindNeighbours, drawNeighbours, leaveNeighbours, resumeNeighbours } from "./neighbours.js";
-import { prefetch } from "./net.js";
+import { prefetch, REFUSED_KEY } from "./net.js";
 import { isFine, isSmooth, loadPicture, rendition, roomIn, setSmooth } from "./picture.js";
 import { announce, bindWords, complain, notify } from "./say.js";
 import { bindShare, drawShare } from "./share.js";
@@ -24,6 +24,7 @@ import { bindZip, drawZip } from "./zip.js";
 const MAX_KEPT = 60; // an address has to fit into a message
 
 const state = { face: null, kept: [], morph: null, by: "", wall: "" };
+let onScreen = null; // the face whose picture is shown, which a slow server has not replaced yet
 let upcoming = null; // the face that "New face" will show, fetched ahead
 let pending = new AbortController(); // the request for the face now wanted
 
@@ -41,7 +42,6 @@ async function show(wanted, { remember = false, quietly = false } = {}) {
     const { signal } = mine;
     const { image, labels } = await loadPicture(wanted, roomIn($("frame")), { signal });
     complain();
-    $("key-form").hidden = true;
     place(image);
     settle(labels);
     if (!quietly) announce(describe(state.face, labels));
@@ -55,7 +55,6 @@ async function show(wanted, { remember = false, quietly = false } = {}) {
     drawParts();
     resumeNeighbours();
     resumeVaried();
-    if (error.status === 401) $("key-form").hidden = false;
     const again = () => show(wanted, { quietly });
     complain(error.message, isRefusal(error) ? null : again);
   }
@@ -82,6 +81,7 @@ function place(image) {
 function settle(labels) {
   const given = Object.keys(state.face.labels).map((name) => [name, labels[name]]);
   state.face = { ...state.face, labels: Object.fromEntries(given.filter(([, value]) => value)) };
+  onScreen = state.face;
   writeAddress(state);
   document.title = `Seed ${state.face.seed} · Visage`;
   $("title").textContent = `Seed ${state.face.seed}`;
@@ -93,9 +93,9 @@ function settle(labels) {
 }
 
 function drawParts() {
-  const isKept = state.kept.some((each) => same(each, state.face));
+  const isKept = onScreen && state.kept.some((each) => same(each, onScreen));
   $("keep").textContent = isKept ? "Remove" : "Keep";
-  $("keep").classList.toggle("on", isKept);
+  $("keep").classList.toggle("on", Boolean(isKept));
   drawShare(state.face);
   drawKept(state.kept, state.face);
   drawEnds(state.face, state.kept);
@@ -117,7 +117,8 @@ function another() {
   show(ahead, { remember: true });
 }
 
-function keep(which = state.face) {
+function keep(which = onScreen) {
+  if (!which) return;
   const rest = state.kept.filter((each) => !same(each, which));
   const removed = rest.length < state.kept.length;
   if (!removed && rest.length >= MAX_KEPT) {
@@ -150,7 +151,7 @@ function bind() {
   bindKept({ go, remove: keep });
   bindShare();
   bindMorph({
-    current: () => state.face,
+    current: () => onScreen ?? state.face,
     changed: (morph) => {
       state.morph = morph;
       writeAddress(state);
@@ -187,10 +188,14 @@ function bind() {
   });
   $("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    useKey($("key").value.trim());
+    const given = $("key").value.trim();
+    if (!isKey(given)) return complain("A key has only plain letters, digits and signs.");
+    useKey(given);
     $("key").value = "";
-    show(state.face);
+    $("key-form").hidden = true;
+    redraw();
   });
+  addEventListener(REFUSED_KEY, () => ($("key-form").hidden = false));
   addEventListener("popstate", (event) => follow({ onlyFace: event.state?.ours }));
   watchWidth();
 }

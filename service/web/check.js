@@ -46,7 +46,9 @@ export function bindCheck({ go }) {
     });
   }
   addEventListener("paste", ({ clipboardData }) => {
-    if (clipboardData.files.length) take(clipboardData.files);
+    // Office puts a picture of the text beside it.
+    const isText = clipboardData.types.includes("text/plain");
+    if (clipboardData.files.length && !isText) take(clipboardData.files);
   });
 }
 

@@ -2,6 +2,9 @@
 
 const NAME = "visage.key";
 
+/** Whether this can be one: only these characters may stand in a header. */
+export const isKey = (text) => /^[!-~]+$/.test(text);
+
 let key = remembered();
 
 export const hasKey = () => Boolean(key);
@@ -20,7 +23,8 @@ export function useKey(given) {
 
 function remembered() {
   try {
-    return sessionStorage.getItem(NAME) ?? "";
+    const known = sessionStorage.getItem(NAME) ?? "";
+    return isKey(known) ? known : "";
   } catch {
     return "";
   }

@@ -2,6 +2,7 @@
 
 import { $, inView } from "./dom.js";
 import { fromToken, morphUrl, randomSeed, same, token } from "./face.js";
+import { modelOf } from "./models.js";
 import { ask } from "./net.js";
 import { fit, imageOf, loadPicture, rendition, roomIn } from "./picture.js";
 import { announce, complain, notify } from "./say.js";
@@ -101,6 +102,11 @@ async function play() {
   pending.abort();
   const mine = (pending = new AbortController());
   const { from, to } = settled();
+  if (modelOf(from) !== modelOf(to)) {
+    stop();
+    complain("Both ends of a morph have to be faces of one model.");
+    return;
+  }
   const frames = Number($("frames").value);
   bound.changed({ from, to, frames });
   for (const end of ["from", "to"]) include(end);

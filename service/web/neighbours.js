@@ -45,7 +45,9 @@ export function drawNeighbours(face, shown) {
   centre = face;
   picture = shown;
   const above = parent(face);
+  const left = !above && document.activeElement === $("back");
   $("back").hidden = !above;
+  if (left) cells[MIDDLE].focus(); // the way back ends here
   $("back").textContent = above ? `Back to ${above.seed}` : "";
   fill();
 }
@@ -76,8 +78,11 @@ async function fill() {
     await pause(PATIENCE, signal);
     await fillCell(cell, faces[index], signal);
   });
-  const failed = (await Promise.allSettled(fetched)).find(({ status }) => status === "rejected");
-  if (failed && !signal.aborted) complain(failed.reason.message, fill);
+  try {
+    await Promise.all(fetched); // the first failure is told at once: others may never come into view
+  } catch (error) {
+    if (!signal.aborted) complain(error.message, fill);
+  }
 }
 
 /** Short, as nine of them are read out; what a face is like is said once it is picked. */

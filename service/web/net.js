@@ -1,7 +1,7 @@
 // Requests that wait when the server says so, and until it can be reached again.
 // Knows nothing about what is asked for, but which weights made it and which are in use.
 
-import { keyHeaders } from "./key.js";
+import { keyHeaders, useKey } from "./key.js";
 import { wait } from "./say.js";
 import { pause, until } from "./until.js";
 
@@ -55,9 +55,15 @@ export async function ask(url, { attempts = Infinity, ...options } = {}) {
 const send = (url, options) =>
   fetch(url, { ...options, headers: { ...options.headers, ...keyHeaders() } });
 
+export const REFUSED_KEY = "visage:refused-key"; // an event: a key is wanted, or this one is none
+
 /** What is thrown when it is given up: nothing is waited for any more. */
 function givenUp(sentence, status) {
   wait();
+  if (status === 401) {
+    useKey("");
+    dispatchEvent(new Event(REFUSED_KEY));
+  }
   return Object.assign(new Error(sentence), { status });
 }
 

@@ -24,10 +24,14 @@ function closeNotice() {
 
 export function bindWords() {
   $("close-notice").addEventListener("click", closeNotice);
-  $("close-problem").addEventListener("click", () => complain());
+  $("close-problem").addEventListener("click", () => {
+    complain();
+    $("another").focus({ preventScroll: true }); // what had the focus is gone
+  });
   $("retry").addEventListener("click", () => {
     const again = retry;
     complain();
+    $("another").focus({ preventScroll: true });
     again();
   });
 }

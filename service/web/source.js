@@ -11,9 +11,10 @@ const held = new Map(); // address → address of its bytes, the oldest first
 export async function sourceOf(url, response) {
   const blob = await response.blob();
   if (!hasKey()) return url;
-  const source = held.get(url) ?? URL.createObjectURL(blob);
-  held.delete(url);
-  held.set(url, source);
+  const name = `${url} ${response.headers.get("X-Model")}`; // other weights make another picture
+  const source = held.get(name) ?? URL.createObjectURL(blob);
+  held.delete(name);
+  held.set(name, source);
   if (held.size > MOST) {
     const [[oldest, bytes]] = held;
     held.delete(oldest);

@@ -81,6 +81,9 @@ async function fill() {
     await pause(PATIENCE, signal);
     return fillCell(cell, withValue(attribute.values[n]), signal);
   });
-  const failed = (await Promise.allSettled(fetched)).find(({ status }) => status === "rejected");
-  if (failed && !signal.aborted) complain(failed.reason.message, fill);
+  try {
+    await Promise.all(fetched); // the first failure is told at once: others may never come into view
+  } catch (error) {
+    if (!signal.aborted) complain(error.message, fill);
+  }
 }

@@ -51,8 +51,11 @@ async function fill(cells) {
   const fetched = cells.map(async (cell, n) => {
     if (!cell.firstChild) cell.ariaLabel = title(faces[n], await fillCell(cell, faces[n], signal));
   });
-  const failed = (await Promise.allSettled(fetched)).find(({ status }) => status === "rejected");
-  if (failed && !signal.aborted) complain(failed.reason.message, () => fill(cells));
+  try {
+    await Promise.all(fetched); // the first failure is told at once: others may never come into view
+  } catch (error) {
+    if (!signal.aborted) complain(error.message, () => fill(cells));
+  }
 }
 
 /** Show the pictures anew, at the size that now fits. */

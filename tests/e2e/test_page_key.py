@@ -17,6 +17,9 @@ def test_a_key_is_asked_for_kept_for_the_session_and_sent_along(browser, start):
     page.on("console", lambda said: violations.append(said.text))
     page.goto("/?seed=7#morph=7,11,8")
     expect(page.get_by_role("alert")).to_contain_text("Pictures need an API key here")
+    page.get_by_label("API key").fill("“sesame”")  # which no header can hold
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("alert")).to_contain_text("only plain letters, digits and signs")
     page.get_by_label("API key").fill("wrong")
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("alert")).to_contain_text("none of those that count here")

@@ -314,6 +314,23 @@ def test_a_picture_may_be_pasted(page):
     expect(page.locator("#verdict")).to_contain_text("pasted.png")
 
 
+def test_a_pasted_text_is_no_picture_whatever_comes_with_it(page):
+    """Office puts a picture of the text beside it."""
+    page.route("**/v1/verify", lambda route: route.abort())
+    page.goto("/?seed=7")
+    shown(page)
+    page.evaluate(
+        """() => {
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add("a seed", "text/plain");
+          clipboardData.items.add(new File(["x"], "text.png", { type: "image/png" }));
+          const event = new ClipboardEvent("paste", { clipboardData, bubbles: true });
+          document.body.dispatchEvent(event);
+        }"""
+    )
+    expect(page.locator("#finding")).to_be_empty()
+
+
 def test_an_upload_that_is_not_answered_is_given_up(page, complaints):
     tries = []
     page.route("**/v1/verify", lambda route: (tries.append(1), route.abort("connectionreset")))

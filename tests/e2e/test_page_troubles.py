@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import face, neighbours_drawn, put, seeds_around, shown, wait_until
+from browsing import face, fragment, neighbours_drawn, put, seeds_around, shown, wait_until
 from playwright.sync_api import Page, expect
 from running_server import FACES_64
 
@@ -218,3 +218,29 @@ def test_faces_by_weights_that_were_replaced_are_fetched_anew(
     assert anew > 0
     assert visit() == (after, 0)
     context.close()
+
+
+def test_a_cell_that_failed_is_told_while_others_are_out_of_view(page, complaints):
+    page.set_viewport_size({"width": 390, "height": 240})
+    page.goto("/?seed=7#wall=1000")
+    shown(page)
+    with answering(page, "**/v1/faces/1000.png", 500, "It broke."):
+        page.locator("#faces li").first.scroll_into_view_if_needed()
+        expect(page.get_by_role("alert")).to_have_text("It broke.")
+    complaints.clear()
+
+
+def test_what_is_kept_or_removed_is_what_is_seen(page, complaints):
+    page.goto("/?seed=7#kept=7,8")
+    shown(page)
+    held = []
+    page.route("**/v1/faces/9.png*", lambda route: held.append(route), times=1)
+    put(page, "9")
+    wait_until(page, lambda: bool(held))
+    page.get_by_role("button", name="Remove", exact=True).click()
+    assert fragment(page) == "kept=8"
+    page.get_by_role("button", name="Keep", exact=True).click()
+    assert fragment(page) == "kept=8,7"
+    held[0].continue_()
+    expect(face(page)).to_have_attribute("src", "/v1/faces/9.png")
+    expect(page.get_by_role("button", name="Keep", exact=True)).to_be_visible()
