@@ -21,7 +21,8 @@ class Served:
         self.queue = queue
         self.reservoir = reservoir
         self._holders = 0
-        self._retired = False
+        self.retired = False
+        """Whether it was told to end."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -47,18 +48,13 @@ class Served:
             self._holders -= 1
             self._end_if_unused()
 
-    @property
-    def retired(self) -> bool:
-        """Whether it was told to end."""
-        return self._retired
-
     def retire(self) -> None:
         """No new holders come: end once the last one has let go."""
-        self._retired = True
+        self.retired = True
         self._end_if_unused()
 
     def _end_if_unused(self) -> None:
-        if self._retired and not self._holders:
+        if self.retired and not self._holders:
             self.end()
 
     def end(self) -> None:

@@ -33,12 +33,10 @@ def model_card(
     attributes: Sequence[Attribute],
     provenance: Mapping[str, Any],
     pictures: Mapping[str, str] | None = None,
-    remarks: Sequence[str] = (),
 ) -> str:
     """README.md of a checkpoint: what it is, made from what, how good, what not to expect.
 
-    `pictures`: further picture files beside the card → the line that stands under each. `remarks`:
-    sentences about the figures that the provenance does not hold.
+    `pictures`: further picture files beside the card → the line that stands under each.
     """
     config = generator.config
     parameters = sum(p.numel() for p in generator.parameters())
@@ -68,7 +66,6 @@ def model_card(
         "## Quality",
         _quality(metrics),
         *_other_pictures(metrics, dataset),
-        *remarks,
         *_dependence(provenance),
         *_long_tables(metrics),
         "## Training",

@@ -93,9 +93,9 @@ function settle(labels) {
 }
 
 function drawParts() {
-  const isKept = onScreen && state.kept.some((each) => same(each, onScreen));
+  const isKept = Boolean(onScreen) && state.kept.some((each) => same(each, onScreen));
   $("keep").textContent = isKept ? "Remove" : "Keep";
-  $("keep").classList.toggle("on", Boolean(isKept));
+  $("keep").classList.toggle("on", isKept);
   drawShare(state.face);
   drawKept(state.kept, state.face);
   drawEnds(state.face, state.kept);

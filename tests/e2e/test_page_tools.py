@@ -258,21 +258,25 @@ def test_a_text_that_looks_like_no_seed_is_one_once_it_was_made_again(page, serv
     expect(page.locator("#verdict").get_by_role("button", name="Show seed 1,2,3")).to_be_visible()
 
 
-def test_a_picture_may_be_dropped_anywhere(page, server):
+@pytest.mark.parametrize(
+    "event",
+    [
+        'new DragEvent("drop", { dataTransfer: given, bubbles: true })',
+        'new ClipboardEvent("paste", { clipboardData: given, bubbles: true })',
+    ],
+    ids=["dropped", "pasted"],
+)
+def test_a_picture_may_be_dropped_anywhere_or_pasted(page, event):
     page.route(
         "**/v1/verify",
         lambda route: route.fulfill(json={"verdict": "unknown", "claims": None, "detail": "No."}),
     )
     page.goto("/?seed=7")
     shown(page)
-    page.evaluate(
-        """() => {
-          const dataTransfer = new DataTransfer();
-          dataTransfer.items.add(new File(["x"], "dropped.png", { type: "image/png" }));
-          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
-        }"""
-    )
-    expect(page.locator("#verdict")).to_contain_text("dropped.png")
+    picture = 'new File(["x"], "given.png", { type: "image/png" })'
+    given = f"const given = new DataTransfer(); given.items.add({picture});"
+    page.evaluate(f"() => {{ {given} document.body.dispatchEvent({event}); }}")
+    expect(page.locator("#verdict")).to_contain_text("given.png")
 
 
 DRAG = """([kind, selector, text]) => {
@@ -294,24 +298,6 @@ def test_a_text_may_be_dropped_into_the_seed_and_is_no_picture(page):
     assert page.evaluate(DRAG, ["drop", "#drop", "anna"])
     expect(page.locator("#verdict")).to_contain_text("That was no file")
     expect(page.locator("#drop.over")).to_have_count(0)
-
-
-def test_a_picture_may_be_pasted(page):
-    page.route(
-        "**/v1/verify",
-        lambda route: route.fulfill(json={"verdict": "unknown", "claims": None, "detail": "No."}),
-    )
-    page.goto("/?seed=7")
-    shown(page)
-    page.evaluate(
-        """() => {
-          const clipboardData = new DataTransfer();
-          clipboardData.items.add(new File(["x"], "pasted.png", { type: "image/png" }));
-          const event = new ClipboardEvent("paste", { clipboardData, bubbles: true });
-          document.body.dispatchEvent(event);
-        }"""
-    )
-    expect(page.locator("#verdict")).to_contain_text("pasted.png")
 
 
 def test_a_pasted_text_is_no_picture_whatever_comes_with_it(page):
